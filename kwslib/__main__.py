@@ -1,0 +1,182 @@
+"""Command line: `python -m kwslib COMMAND --help`. Each command is a function that takes the parsed arguments."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from kwslib import artifacts, dataset, evaluation, features, interpreters, tflite_graph
+from kwslib.audio import AudioError
+from kwslib.config import ConfigError, FeatureConfig, TaskConfig
+from kwslib.download import DownloadError
+from kwslib.espeak import SpeechError
+from kwslib.notebooks import NotebookError, run_notebooks
+
+EXPECTED_ERRORS = (
+    AudioError,
+    ConfigError,
+    DownloadError,
+    SpeechError,
+    dataset.DatasetError,
+    evaluation.EvaluationError,
+    features.FeatureError,
+    interpreters.InterpreterError,
+    interpreters.TflmMissingError,
+    tflite_graph.ModelFileError,
+    NotebookError,
+)
+
+
+def evaluate(arguments) -> None:
+    """Judge a saved model on a split: accuracy, recall and confusion on stdout, unreadable files on stderr."""
+    tflite, meta = artifacts.load_model(arguments.model)
+    task, config = TaskConfig.from_dict(meta["task"]), FeatureConfig.from_dict(meta["features"])
+    index = dataset.load_index(arguments.data, task, config)
+    name = index.attrs["dataset"]
+    index = dataset.select(index, task, arguments.split)
+    inputs, good, report = features.dataset_features(index, config, resample=arguments.resample)
+    bad = index.loc[index.index.difference(good.index), "path"]
+    for row in report[report.path.isin(set(bad))].itertuples():
+        print(f"left out: {row.path}: {row.problem}", file=sys.stderr)
+    if not len(good):
+        raise dataset.DatasetError(f"{arguments.data}: no clip of split {arguments.split!r} could be read")
+    predicted = [task.labels[i] for i in interpreters.predict(tflite, inputs, arguments.engine).argmax(axis=1)]
+    true = good.label.tolist()
+    scores = evaluation.accuracy(true, predicted)
+    recall = evaluation.recall_table(task.labels, true, predicted)
+    confusion = evaluation.confusion_table(task.labels, true, predicted)
+    facts = {"model": meta["name"], "sha256": meta["sha256"], "dataset": name, "split": arguments.split}
+    facts |= {"engine": arguments.engine, **scores, "bad_files": len(bad)}
+    if arguments.json:
+        facts["recall"] = recall.astype(object).where(recall.notna(), None).to_dict("records")
+        facts["labels"], facts["confusion"] = list(task.labels), confusion.to_numpy().tolist()
+        print(json.dumps(facts, indent=1))
+        return
+    percent = {key: f"{100 * scores[key]:.2f} %" for key in ("accuracy", "ci_low", "ci_high")}
+    print(f"{facts['model']} on {name}, split {arguments.split}, engine {arguments.engine}")
+    print(f"accuracy {percent['accuracy']}, 95 % interval {percent['ci_low']} to {percent['ci_high']}", end=", ")
+    print(f"{scores['correct']} of {scores['n']} clips; {len(bad)} bad files left out")
+    print(f"\nrecall, with 95 % interval\n{recall.to_string(index=False, float_format='{:.3f}'.format)}")
+    print(f"\nconfusion: rows true, columns predicted\n{confusion.to_string(index_names=False)}")
+
+
+def info(arguments) -> None:
+    """Show what a .tflite file holds; no JSON beside it is needed."""
+    tflite = tflite_graph.read_model(arguments.model)
+    model = tflite_graph.describe(tflite)
+    try:
+        arena_bytes = interpreters.tflm_arena_bytes(tflite)
+    except (interpreters.TflmMissingError, interpreters.InterpreterError) as error:
+        print(f"no arena size: {_one_line(error)}", file=sys.stderr)
+        arena_bytes = None
+    sizes = {"parameters": model.parameters, "macs": model.macs, "model_bytes": model.model_bytes}
+    sizes |= {"gzip_bytes": model.gzip_bytes, "arena_bytes": arena_bytes}
+    rows = []
+    for op in model.ops:
+        shapes = ["x".join(map(str, model.tensors[i].shape)) for i in (op.inputs[0], op.outputs[0])]
+        activation = op.activation if op.activation != "NONE" else ""
+        stride = "x".join(map(str, op.stride))
+        rows.append((op.name, *shapes, activation, op.padding, stride, op.macs))
+    ops = pd.DataFrame(rows, columns=["op", "input", "output", "activation", "padding", "stride", "macs"])
+    ends = {"input": model.inputs, "output": model.outputs}
+    if arguments.json:
+        facts = {key: [_tensor_facts(tensor) for tensor in tensors] for key, tensors in ends.items()}
+        print(json.dumps(sizes | facts | {"ops": json.loads(ops.to_json(orient="records"))}, indent=1))
+        return
+    print(f"{arguments.model.name}: {model.parameters:,} parameters, {model.macs:,} multiply-accumulates")
+    print(f"{model.model_bytes:,} bytes, {model.gzip_bytes:,} after gzip", end="; ")
+    print(f"arena in TFLM on this computer: {'unknown' if arena_bytes is None else f'{arena_bytes:,} bytes'}")
+    for key, tensors in ends.items():
+        for tensor in map(_tensor_facts, tensors):
+            scale = f", scale {tensor['scale']:.9g}, zero point {tensor['zero_point']}" if tensor["scale"] else ""
+            print(f"{key}: {'x'.join(map(str, tensor['shape']))} {tensor['dtype']}{scale}")
+    print(f"\n{ops.to_string(index=False)}")
+
+
+def export(arguments) -> None:
+    """Write a saved model as a C array, with a comment that says where it comes from."""
+    tflite, meta = artifacts.load_model(arguments.model)
+    command = f"python -m kwslib export {arguments.model.name} {arguments.target.name}"
+    for path in artifacts.write_c_array(arguments.target, tflite, meta, command):
+        print(path)
+
+
+def notebooks(arguments) -> None:
+    """Execute all notebooks in order, with a progress line for each."""
+    run_notebooks(arguments.mode, arguments.data, arguments.results, in_place=arguments.in_place)
+
+
+def _tensor_facts(tensor) -> dict:
+    quantization = {"scale": None, "zero_point": None}
+    if tensor.scales:
+        quantization = {"scale": tensor.scales[0], "zero_point": tensor.zero_points[0]}
+    return {"shape": list(tensor.shape), "dtype": tensor.dtype, **quantization}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m kwslib", description="Keyword spotting models on the command line."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    command = _add(commands, evaluate, "evaluate MODEL.tflite --data data/my_recordings --split testing")
+    command.add_argument("model", type=Path, metavar="MODEL.tflite", help="model, with MODEL.json beside it")
+    command.add_argument(
+        "--data",
+        required=True,
+        help="folder with a sub-folder for each word, or synthetic, speech_commands_v0.01, speech_commands_v0.02",
+    )
+    command.add_argument("--split", choices=dataset.SPLITS, default="testing", help="part of the data (testing)")
+    command.add_argument("--engine", choices=interpreters.ENGINES, default="tflm", help="interpreter (tflm)")
+    command.add_argument("--resample", action="store_true", help="convert recordings of another sample rate")
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+    command = _add(commands, info, "info MODEL.tflite --json")
+    command.add_argument("model", type=Path, metavar="MODEL.tflite", help="model")
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+    command = _add(commands, export, "export MODEL.tflite firmware_tflm/model")
+    command.add_argument("model", type=Path, metavar="MODEL.tflite", help="model, with MODEL.json beside it")
+    command.add_argument("target", type=Path, help="path without suffix; TARGET.h and TARGET.cc are written")
+
+    command = _add(commands, notebooks, "notebooks --mode quick --data synthetic --results results/quick")
+    command.add_argument("--mode", choices=("quick", "full"), default="quick", help="size of the run (quick)")
+    command.add_argument("--data", default="synthetic", help="as for evaluate (synthetic)")
+    command.add_argument("--results", default="results/quick", help="folder for tables, figures, models and copies")
+    command.add_argument("--in-place", action="store_true", help="write the executed notebooks over the notebooks")
+    return parser
+
+
+def _add(commands, function, example) -> argparse.ArgumentParser:
+    """A sub-command with the name and the docstring of `function`, which runs it."""
+    text = function.__doc__.splitlines()[0]
+    command = commands.add_parser(
+        function.__name__,
+        help=text,
+        description=text,
+        epilog=f"example:\n  python -m kwslib {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(run=function)
+    return command
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, or 2 after an expected error, told in one line on stderr."""
+    arguments = _parser().parse_args(words)
+    try:
+        arguments.run(arguments)
+    except EXPECTED_ERRORS as error:
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

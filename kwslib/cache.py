@@ -1,0 +1,71 @@
+"""A folder of arrays keyed by what they were made from; a half-written entry is never visible."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+PROJECT_FOLDER = Path(__file__).resolve().parent.parent
+
+
+def data_folder() -> Path:
+    """Folder for downloads, synthetic speech and caches: `$KWS_CACHE`, or `data/` of the project."""
+    return Path(os.environ.get("KWS_CACHE") or PROJECT_FOLDER / "data")
+
+
+@contextmanager
+def replacing(path: str | Path):
+    """Yield a temporary path beside `path`; it replaces `path` if the block ends well and is removed if not."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    os.chmod(temporary, 0o644)
+    try:
+        yield Path(temporary)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def content_digest(paths: Iterable[str | Path]) -> str:
+    """Digest of the contents of files in their order; a missing file counts as its absence."""
+    total = hashlib.sha256()
+    for path in paths:
+        try:
+            total.update(hashlib.sha256(Path(path).read_bytes()).digest())
+        except OSError:
+            total.update(b"unreadable")
+    return total.hexdigest()
+
+
+def cache_key(settings: dict) -> str:
+    """Short key of a dict of JSON types."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def cached_array(folder: str | Path, settings: dict, build: Callable[[], tuple[np.ndarray, dict]], refresh=False):
+    """Return `(array, notes)` from the cache, or build and store them.
+
+    `settings` (JSON types) names everything the array depends on. The array is a read-only memory map of an
+    `.npy` file; `notes` (JSON types) lie beside it. An entry that cannot be read back is built again, and every
+    entry with `refresh`.
+    """
+    array_path = Path(folder) / f"{cache_key(settings)}.npy"
+    notes_path = array_path.with_suffix(".json")
+    if not refresh and array_path.is_file() and notes_path.is_file():
+        try:
+            return np.load(array_path, mmap_mode="r", allow_pickle=False), json.loads(notes_path.read_text())["notes"]
+        except (ValueError, OSError, EOFError, KeyError, TypeError):
+            array_path.unlink(missing_ok=True)
+    array, notes = build()
+    with replacing(notes_path) as temporary:
+        temporary.write_text(json.dumps({"settings": settings, "notes": notes}))
+    with replacing(array_path) as temporary:
+        np.save(temporary, array, allow_pickle=False)
+    return np.load(array_path, mmap_mode="r", allow_pickle=False), notes

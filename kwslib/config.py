@@ -1,0 +1,271 @@
+"""Settings: what a feature is, what the task is, how a model is trained. Frozen, checked, JSON in and out."""
+
+import dataclasses
+import json
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class ConfigError(ValueError):
+    """A setting has a wrong value; the message names the field, the value and what is allowed."""
+
+
+def _check(config, field, allowed, *, low=None, high=None, choices=None):
+    """Refuse `config.field` outside `[low, high]` or `choices`; `allowed` is the text shown to the user."""
+    value = getattr(config, field)
+    if choices is not None:
+        good = value in choices
+    else:
+        good = isinstance(value, (int, float)) and not isinstance(value, bool)
+        good = good and value == value and (low is None or value >= low) and (high is None or value <= high)
+    if not good:
+        raise ConfigError(f"{type(config).__name__}.{field} = {value!r}: allowed is {allowed}")
+
+
+class _Json:
+    """JSON in and out for the dataclasses below; unknown or missing fields are refused by name."""
+
+    def to_dict(self) -> dict:
+        """Return the settings as a dict of JSON types."""
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        """Return the settings as JSON text with sorted keys, fit for a cache key."""
+        return json.dumps(self.to_dict(), sort_keys=True)
+
+    @classmethod
+    def from_dict(cls, values: dict):
+        """Build the settings from a dict; raises ConfigError for unknown fields, wrong types and wrong values."""
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - set(fields))
+        if unknown:
+            raise ConfigError(f"{cls.__name__} has no field {unknown[0]!r}: allowed is {', '.join(fields)}")
+        return cls(**{name: _typed(cls, name, value) for name, value in values.items()})
+
+    @classmethod
+    def from_json(cls, text_or_path: str | Path):
+        """Build the settings from JSON text or from the path of a JSON file."""
+        if isinstance(text_or_path, Path):
+            text_or_path = text_or_path.read_text(encoding="utf-8")
+        try:
+            values = json.loads(text_or_path)
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"{cls.__name__}: not valid JSON ({error})") from None
+        if not isinstance(values, dict):
+            raise ConfigError(f"{cls.__name__}: a JSON object is needed, got {type(values).__name__}")
+        return cls.from_dict(values)
+
+    def replace(self, **changes):
+        """Return a copy with some fields changed (checked again)."""
+        return dataclasses.replace(self, **changes)
+
+
+def _typed(cls, name, value):
+    """Return `value` as the type that field `name` declares (lists become tuples), or raise ConfigError."""
+    declared = typing.get_type_hints(cls)[name]
+    origin = typing.get_origin(declared) or declared
+    if origin is tuple and isinstance(value, (list, tuple)):
+        return tuple(value)
+    if origin is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, origin) and not (origin is not bool and isinstance(value, bool)):
+        return value
+    raise ConfigError(f"{cls.__name__}.{name} = {value!r}: allowed is a value of type {origin.__name__}")
+
+
+@dataclass(frozen=True)
+class FeatureConfig(_Json):
+    """The front end: from a clip of samples to a [frames, bands] array.
+
+    Every frame is causal: frame t covers samples `t * hop_samples` to `t * hop_samples + fft_size - 1`
+    and nothing is padded, as a microcontroller sees the signal.
+    """
+
+    name: str = "paper"
+    kind: str = "log_mel"  # "log_mel" or "mfcc"
+    sample_rate_hz: int = 16000
+    clip_samples: int = 16000
+    window_samples: int = 1024  # length of the Hann window, centred in the FFT frame
+    hop_samples: int = 512
+    fft_size: int = 1024
+    mel_bands: int = 40  # Slaney scale and area normalisation, librosa's default
+    mel_low_hz: float = 0.0
+    mel_high_hz: float = 8000.0
+    coefficients: int = 0  # MFCC kept after the DCT; 0 for log_mel
+    floor_db: float = -80.0  # a fixed floor: librosa's top_db needs the whole clip and is not causal
+    normalisation: str = "window"  # "window": zero mean, unit variance per clip; "per_band": mean and std; "none"
+    mean: tuple[float, ...] = ()  # for "per_band": of the training clips, empty until `features.fit_normalisation`
+    std: tuple[float, ...] = ()
+
+    def __post_init__(self):
+        _check(self, "kind", "'log_mel' or 'mfcc'", choices=("log_mel", "mfcc"))
+        _check(self, "sample_rate_hz", "4000 to 48000 Hz", low=4000, high=48000)
+        _check(self, "fft_size", "a power of two from 64 to 8192", choices=[2**n for n in range(6, 14)])
+        _check(self, "window_samples", f"16 to fft_size ({self.fft_size})", low=16, high=self.fft_size)
+        _check(self, "hop_samples", f"1 to fft_size ({self.fft_size})", low=1, high=self.fft_size)
+        _check(self, "clip_samples", f"at least fft_size ({self.fft_size})", low=self.fft_size)
+        _check(self, "mel_bands", "1 to 256", low=1, high=256)
+        half = self.sample_rate_hz / 2
+        _check(self, "mel_low_hz", f"0 up to mel_high_hz ({self.mel_high_hz})", low=0, high=self.mel_high_hz - 1)
+        _check(self, "mel_high_hz", f"above mel_low_hz up to half the sample rate ({half})", low=1, high=half)
+        if self.kind == "mfcc":
+            _check(self, "coefficients", f"1 to mel_bands ({self.mel_bands})", low=1, high=self.mel_bands)
+        else:
+            _check(self, "coefficients", "0 for log_mel", choices=(0,))
+        _check(self, "floor_db", "-200 to 0 dB", low=-200, high=0)
+        _check(self, "normalisation", "'window', 'per_band' or 'none'", choices=("window", "per_band", "none"))
+        allowed = (0, self.bands) if self.normalisation == "per_band" else (0,)
+        if len(self.mean) not in allowed or len(self.std) != len(self.mean):
+            raise ConfigError(
+                f"FeatureConfig.mean and std have {len(self.mean)} and {len(self.std)} values: allowed is "
+                f"{' or '.join(map(str, allowed))} each for normalisation {self.normalisation!r}"
+            )
+        if any(not value > 0 for value in self.std):
+            raise ConfigError(f"FeatureConfig.std = {self.std!r}: allowed is values above 0")
+
+    @property
+    def frames(self) -> int:
+        """Number of feature columns in one clip."""
+        return 1 + (self.clip_samples - self.fft_size) // self.hop_samples
+
+    @property
+    def bands(self) -> int:
+        """Number of values in one column."""
+        return self.coefficients or self.mel_bands
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of a model's input: (frames, bands, 1)."""
+        return self.frames, self.bands, 1
+
+
+# Wang & Li 2022: Hann 1024, hop 512, 40 Slaney mel bands 0-8 kHz, 10*log10, floor -80 dB, per-window normalisation.
+PAPER_FEATURES = FeatureConfig()
+# MLPerf Tiny keyword spotting: 30 ms window, 20 ms hop, 40 mel bands 20-4000 Hz, 10 MFCC.
+MFCC_FEATURES = FeatureConfig(
+    name="mfcc",
+    kind="mfcc",
+    window_samples=480,
+    hop_samples=320,
+    fft_size=512,
+    mel_low_hz=20.0,
+    mel_high_hz=4000.0,
+    coefficients=10,
+    normalisation="per_band",
+)
+
+
+@dataclass(frozen=True)
+class TaskConfig(_Json):
+    """Which words are keywords, and how many unknown and silence clips stand beside them.
+
+    The shares are multiples of the mean number of clips a keyword has; with ten keywords 1.0 is the
+    "10 percent unknown, 10 percent silence" of the Speech Commands reference code.
+    """
+
+    name: str = "kws10"
+    keywords: tuple[str, ...] = ("yes", "no", "up", "down", "left", "right", "stop", "go")
+    unknown_share: float = 1.0
+    silence_share: float = 1.0
+    seed: int = 59185  # draws unknown and silence clips for validation and test, the same for every model
+
+    def __post_init__(self):
+        words = self.keywords
+        if not words or len(set(words)) != len(words) or not all(isinstance(w, str) and w for w in words):
+            raise ConfigError(f"TaskConfig.keywords = {words!r}: allowed is one or more different words")
+        for word in ("unknown", "silence"):
+            if word in words:
+                raise ConfigError(f"TaskConfig.keywords holds {word!r}: allowed is any word but 'unknown', 'silence'")
+        _check(self, "unknown_share", "0 to 20", low=0, high=20)
+        _check(self, "silence_share", "0 to 20", low=0, high=20)
+        _check(self, "seed", "0 to 2**31 - 1", low=0, high=2**31 - 1)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names in the order of the model's outputs: the keywords, unknown, silence."""
+        return (*self.keywords, "unknown", "silence")
+
+
+PAPER6 = TaskConfig(name="paper6", keywords=("yes", "no", "left", "right"))
+KWS10 = TaskConfig()
+
+
+@dataclass(frozen=True)
+class TrainConfig(_Json):
+    """How a model is trained. Shares are multiples of the mean number of training clips a keyword has."""
+
+    name: str = "ours"
+    epochs: int = 60
+    batch_size: int = 100
+    learning_rate: float = 4e-3  # peak
+    schedule: str = "cosine"  # after a linear rise over warmup_epochs; "constant" for no schedule
+    warmup_epochs: int = 2
+    weight_decay: float = 0.02  # decoupled (AdamW), on kernels only
+    label_smoothing: float = 0.1
+    average_momentum: float = 0.99  # moving average of the weights, used for validation and the saved model; 0: none
+    patience_epochs: int = 20  # early stopping on validation accuracy; the best epoch is kept
+    unknown_share: float = 2.0  # unknown clips drawn for an epoch
+    silence_share: float = 1.0
+    synthetic_share: float = 0.5  # part of the unknown clips that is synthetic speech
+    splice_share: float = 0.2  # part of the unknown clips that is cut together from two training clips
+    shift_ms: float = 100.0  # largest shift to either side
+    speed_probability: float = 0.5  # share of the clips that change speed
+    speed_percent: float = 12.0  # largest change of speed (and pitch) to either side
+    noise_probability: float = 0.8
+    snr_low_db: float = 0.0
+    snr_high_db: float = 30.0
+    gain_db: float = 10.0  # largest change to either side
+    time_masks: int = 1  # SpecAugment
+    time_mask_frames: int = 5
+    band_masks: int = 1
+    band_mask_bands: int = 6
+
+    def __post_init__(self):
+        _check(self, "epochs", "1 to 1000", low=1, high=1000)
+        _check(self, "batch_size", "1 to 10000", low=1, high=10000)
+        _check(self, "learning_rate", "1e-6 to 1", low=1e-6, high=1)
+        _check(self, "schedule", "'cosine' or 'constant'", choices=("cosine", "constant"))
+        _check(self, "warmup_epochs", "0 to epochs", low=0, high=self.epochs)
+        _check(self, "weight_decay", "0 to 1", low=0, high=1)
+        _check(self, "label_smoothing", "0 to 0.5", low=0, high=0.5)
+        _check(self, "average_momentum", "0 to 0.9999", low=0, high=0.9999)
+        _check(self, "patience_epochs", "1 to 1000", low=1, high=1000)
+        for field in ("unknown_share", "silence_share"):
+            _check(self, field, "0 to 20", low=0, high=20)
+        for field in ("synthetic_share", "splice_share", "speed_probability", "noise_probability"):
+            _check(self, field, "0 to 1", low=0, high=1)
+        if self.synthetic_share + self.splice_share > 1:
+            raise ConfigError("TrainConfig.synthetic_share + splice_share: allowed is at most 1 together")
+        _check(self, "shift_ms", "0 to 500 ms", low=0, high=500)
+        _check(self, "speed_percent", "0 to 50 %", low=0, high=50)
+        _check(self, "snr_low_db", f"-20 up to snr_high_db ({self.snr_high_db})", low=-20, high=self.snr_high_db)
+        _check(self, "snr_high_db", "snr_low_db up to 100 dB", low=self.snr_low_db, high=100)
+        _check(self, "gain_db", "0 to 40 dB", low=0, high=40)
+        for field in ("time_masks", "band_masks", "time_mask_frames", "band_mask_bands"):
+            _check(self, field, "0 to 100", low=0, high=100)
+
+
+# Wang & Li 2022: Adam, batch 12, 40 epochs, cross entropy, nothing else.
+AS_PAPER = TrainConfig(
+    name="as_paper",
+    epochs=40,
+    batch_size=12,
+    learning_rate=1e-3,
+    schedule="constant",
+    warmup_epochs=0,
+    weight_decay=0.0,
+    label_smoothing=0.0,
+    average_momentum=0.0,
+    patience_epochs=40,
+    unknown_share=1.0,
+    synthetic_share=0.0,
+    splice_share=0.0,
+    shift_ms=0.0,
+    speed_probability=0.0,
+    noise_probability=0.0,
+    gain_db=0.0,
+    time_masks=0,
+    band_masks=0,
+)
+OURS = TrainConfig()

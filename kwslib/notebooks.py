@@ -1,0 +1,65 @@
+"""Execute the numbered notebooks in order, each in a fresh kernel, with a progress line for each."""
+
+import os
+import time
+from pathlib import Path
+
+from kwslib.cache import PROJECT_FOLDER, replacing
+
+TIMEOUT_SECONDS = 3600  # for one cell; nbclient waits for ever without it
+
+
+class NotebookError(RuntimeError):
+    """A notebook failed; the message names the notebook, the cell and the error."""
+
+
+def find_notebooks(folder: str | Path = PROJECT_FOLDER / "notebooks") -> list[Path]:
+    """The numbered notebooks of a folder in the order in which they run."""
+    return sorted(Path(folder).glob("[0-9][0-9]_*.ipynb"))
+
+
+def run_notebooks(mode: str, data: str, results: str, *, in_place: bool = False, folder=None) -> list[Path]:
+    """Execute every notebook; write executed copies to `results`, or over the notebooks with `in_place`.
+
+    `mode`, `data` and `results` reach the notebooks' parameters cells as KWS_MODE, KWS_DATA and KWS_RESULTS.
+    A copy is written only when its notebook ran to the end. Raises NotebookError at the first that fails.
+    """
+    data = data if data.startswith(("synthetic", "speech_commands_v0.0")) else str(Path(data).resolve())
+    os.environ |= {"KWS_MODE": mode, "KWS_DATA": data, "KWS_RESULTS": results, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    paths = find_notebooks(folder or PROJECT_FOLDER / "notebooks")
+    written = []
+    for number, path in enumerate(paths, 1):
+        print(f"[{number}/{len(paths)}] {path.name} ({mode} mode) ...", flush=True)
+        started = time.monotonic()
+        target = path if in_place else PROJECT_FOLDER / results / path.name
+        _execute(path, target)
+        seconds = time.monotonic() - started
+        print(f"[{number}/{len(paths)}] {path.name} done in {seconds:.0f} s -> {_short(target)}", flush=True)
+        written.append(target)
+    return written
+
+
+def _execute(path: Path, target: Path) -> None:
+    """Execute one notebook and write the result to `target`."""
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError
+
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook, timeout=TIMEOUT_SECONDS, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        raise NotebookError(f"{path.name}: a cell failed with {error.ename}: {error.evalue}") from None
+    except CellTimeoutError:
+        raise NotebookError(f"{path.name}: a cell ran longer than {TIMEOUT_SECONDS} s") from None
+    for cell in notebook.cells:  # times of day would make every run differ
+        cell.metadata.pop("execution", None)
+    with replacing(target) as temporary:
+        nbformat.write(notebook, temporary)
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(PROJECT_FOLDER)) if path.is_relative_to(PROJECT_FOLDER) else str(path)

@@ -1,0 +1,92 @@
+"""From a Keras model to a .tflite file: float32, or full integer int8 with a calibration on training clips."""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from kwslib.interpreters import captured_stderr
+
+FORMATS = ("int8", "float32")
+_FEWEST_CLIPS = 10  # below, the ranges of the activations depend on single clips
+
+
+class QuantizeError(ValueError):
+    """A model cannot be converted as asked; the message says what is needed."""
+
+
+def calibration_clips(labels: Sequence[str], per_class: int, seed: int, classes: Sequence[str] = ()) -> np.ndarray:
+    """Draw rows for the calibration: `per_class` training clips of every class, int64 sorted row numbers.
+
+    `labels` are those of the training clips, never of validation or test clips. `classes` are the labels that
+    must be there; by default those that occur. A class with fewer clips gives all it has.
+
+    Raises QuantizeError if a class has no clip.
+    """
+    labels = np.asarray(labels, object)
+    if not (isinstance(per_class, int | np.integer) and per_class >= 1):
+        raise QuantizeError(f"per_class = {per_class!r}: allowed is a whole number from 1")
+    rng = np.random.default_rng(seed)
+    rows = []
+    for name in classes or sorted(set(labels)):
+        members = np.flatnonzero(labels == name)
+        if not len(members):
+            raise QuantizeError(f"class {name!r} has no training clip: the calibration needs clips of every class")
+        rows.append(rng.permutation(members)[:per_class])
+    if not rows:
+        raise QuantizeError("no labels: the calibration needs training clips of every class")
+    return np.sort(np.concatenate(rows))
+
+
+def to_tflite(model, fmt: str = "int8", calibration: np.ndarray | None = None) -> bytes:
+    """Convert a tf_keras model to the content of a .tflite file.
+
+    - "int8": weights (for each output channel), activations, input and output are int8, biases int32. Needs
+      `calibration`, float32 features [n, frames, bands, 1] of training clips (the last axis may be left out), from
+      which the converter takes the range of every tensor.
+    - "float32": everything stays float32; `calibration` must be None.
+
+    The file takes one clip at a time. Batch normalisation is folded into the convolution before it, and dense layers
+    are quantized, by the converter.
+    Raises QuantizeError for missing, too few, NaN or wrongly shaped calibration data. What the converter raises
+    passes through, with its messages on stderr, which is quiet otherwise.
+    """
+    import tensorflow as tf
+    import tf_keras
+
+    if fmt not in FORMATS:
+        raise QuantizeError(f"fmt = {fmt!r}: allowed is {' or '.join(map(repr, FORMATS))}")
+    # With an open batch dimension a Reshape layer becomes SHAPE, STRIDED_SLICE, PACK and RESHAPE. The names end up
+    # in the file: fixed ones give the same bytes again.
+    start = tf_keras.Input(batch_shape=(1, *model.input_shape[1:]), name="features")
+    one_clip = tf_keras.Model(start, model(start), name="one_clip")
+    converter = tf.lite.TFLiteConverter.from_keras_model(one_clip)
+    if fmt == "int8":
+        clips = _checked(calibration, tuple(model.input_shape[1:]))
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([clip[None]] for clip in clips)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.int8
+    elif calibration is not None:
+        raise QuantizeError("calibration data with fmt 'float32': nothing is calibrated there, leave it out")
+    with captured_stderr(), warnings.catch_warnings():
+        # The converter asks for QAT statistics before it looks at the representative data set.
+        warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected", UserWarning)
+        return converter.convert()
+
+
+def _checked(calibration, shape) -> np.ndarray:
+    """Calibration data as float32 [n, *shape], or QuantizeError."""
+    needed = f"needed are features of {_FEWEST_CLIPS} training clips or more, [n, {', '.join(map(str, shape))}]"
+    if calibration is None:
+        raise QuantizeError(f"int8 without calibration data: {needed}; see calibration_clips")
+    clips = np.asarray(calibration, np.float32)
+    if clips.shape[1:] == shape[:-1] and shape[-1] == 1:
+        clips = clips[..., None]
+    if clips.shape[1:] != shape:
+        raise QuantizeError(f"calibration data of shape {clips.shape}: {needed}")
+    if len(clips) < _FEWEST_CLIPS:
+        raise QuantizeError(f"{len(clips)} calibration clips: {needed}; see calibration_clips")
+    if not np.isfinite(clips).all():
+        raise QuantizeError(f"calibration data hold NaN or infinite values: {needed}; check the recordings")
+    return clips

@@ -1,0 +1,70 @@
+"""The first call of every notebook: settings from the environment, seeds, style, and what is running printed."""
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from kwslib.cache import PROJECT_FOLDER
+from kwslib.config import ConfigError
+
+_SHOWN = ("tensorflow", "tf-keras", "tflite-micro", "ai-edge-litert", "librosa", "numpy")
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a notebook runs on: `mode` "quick" or "full", the data source, and where results go."""
+
+    mode: str
+    data: str
+    results: Path
+
+    @property
+    def full(self) -> bool:
+        """True in full mode."""
+        return self.mode == "full"
+
+
+@contextlib.contextmanager
+def quiet_stderr():
+    """Keep what native libraries write to file descriptor 2 off the screen (TensorFlow's start-up lines)."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        with open(os.devnull, "w", encoding="utf-8") as null:
+            os.dup2(null.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def start(mode: str, data: str, results: str, seed: int) -> Session:
+    """Check the settings, fix all seeds, set the figure style, and print versions, data set and mode.
+
+    `results` is taken from the project's folder unless absolute. Raises ConfigError for another mode.
+    """
+    if mode not in ("quick", "full"):
+        raise ConfigError(f"MODE = {mode!r}: allowed is 'quick' or 'full'")
+    from kwslib import plotting
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_stderr():
+        import tf_keras
+
+    tf_keras.utils.set_random_seed(seed)
+    plotting.use_style()
+    versions = ", ".join(f"{name} {_version(name)}" for name in _SHOWN)
+    print(f"Python {platform.python_version()}, {versions}")
+    print(f"mode {mode}, data set {Path(data).name}, seed {seed}, results in {results}")
+    return Session(mode, data, PROJECT_FOLDER / results)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"

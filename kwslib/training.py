@@ -1,0 +1,287 @@
+"""Train networks on epochs drawn afresh, keep the best epoch on validation, and remember every run.
+
+A run is an `Experiment`; its weights and history lie in the cache, keyed by all its settings and the content of its
+recordings, so that a sweep can be broken off and taken up again.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+
+from kwslib import augment, cache, dataset, features, models, quantize, synthetic
+from kwslib.config import FeatureConfig, TaskConfig, TrainConfig
+
+_VERSION = 1  # raise it when the same settings train another network
+_BATCH = 500  # clips at a time for prediction
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One network to train: `options` are keyword arguments of its builder in `models`."""
+
+    model: str
+    task: TaskConfig
+    features: FeatureConfig
+    train: TrainConfig
+    seed: int = 0
+    options: dict = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Name in tables and files: the builder, with the width if it has one."""
+        width = self.options.get("width")
+        return self.model if width is None else f"{self.model}_w{width:g}"
+
+    def to_dict(self) -> dict:
+        """Return the settings as JSON types."""
+        parts = {"task": self.task.to_dict(), "features": self.features.to_dict(), "train": self.train.to_dict()}
+        return {"model": self.model, "options": self.options, "seed": self.seed} | parts
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """What an experiment trains and is judged on.
+
+    `front_end` is the FeatureConfig with its normalisation settled on training clips; `evaluation` maps
+    "validation" and "testing" to `(x, y)`: float32 [n, frames, bands, 1] and int [n]; `calibration` is float32
+    [n, frames, bands, 1] of training clips of every class.
+    """
+
+    dataset: str
+    pool: augment.TrainingPool
+    front_end: FeatureConfig
+    evaluation: dict
+    calibration: np.ndarray
+    digest: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained network: `history` has one row an epoch (loss, accuracy, val_loss, val_accuracy, seconds)."""
+
+    experiment: Experiment
+    front_end: FeatureConfig
+    dataset: str
+    weights: Path
+    history: pd.DataFrame
+    best_epoch: int
+    seconds: float
+
+    def model(self):
+        """Build the network and load the weights of the best epoch."""
+        experiment = self.experiment
+        shape, classes = experiment.features.shape, len(experiment.task.labels)
+        network = models.build(experiment.model, shape, classes, **experiment.options)
+        network.load_weights(self.weights)
+        return network
+
+
+def prepare(data: str, task: TaskConfig, front_end: FeatureConfig, calibration_per_class: int = 30) -> Recordings:
+    """Load and index everything that training and evaluation need (cached).
+
+    Real recordings are joined by synthetic words (`synthetic.make_words`) as further training material; validation
+    and test hold recordings of `data` only. Raises what `dataset.load_index` raises.
+    """
+    index = dataset.load_index(data, task, front_end)
+    noise = dataset.load_noise(index, "training", front_end.sample_rate_hz)
+    index["synthetic"] = False
+    training = index[index.split == "training"]
+    recorded = training[training.label != "silence"]
+    if data != "synthetic":
+        recorded = pd.concat([recorded, _spoken_words(task)], ignore_index=True)
+    clips, good, _ = dataset.load_clips(recorded, front_end)
+    labels = np.array([task.labels.index(label) for label in good.label])
+    pool = augment.TrainingPool(clips, labels, good.word.to_numpy(), good.synthetic.to_numpy(bool), noise)
+
+    chosen = quantize.calibration_clips(training.label.to_numpy(), calibration_per_class, task.seed)
+    calibration, _, _ = dataset.load_clips(training.iloc[chosen], front_end)
+    if front_end.normalisation == "per_band" and not front_end.mean:
+        front_end = features.fit_normalisation(front_end, clips[np.flatnonzero(~pool.synthetic)[::4]])
+    evaluation = {}
+    for split in ("validation", "testing"):
+        wave, rows, _ = dataset.load_clips(dataset.select(index, task, split), front_end)
+        truth = np.array([task.labels.index(label) for label in rows.label])
+        evaluation[split] = (features.batch_features(wave, front_end)[..., None], truth)
+    digest = hashlib.sha256(b"".join(np.ascontiguousarray(part) for part in (clips, labels, noise))).hexdigest()
+    calibration = features.batch_features(calibration, front_end)[..., None]
+    return Recordings(index.attrs["dataset"], pool, front_end, evaluation, calibration, digest)
+
+
+def _spoken_words(task: TaskConfig) -> pd.DataFrame:
+    """Rows of the synthetic words, labelled for the task."""
+    rows = dataset.scan_folder(synthetic.make_words(cache.data_folder() / "synthetic_words"))
+    label = rows.word.where(rows.word.isin(task.keywords), "unknown")
+    return rows.assign(label=label, split="training", synthetic=True)
+
+
+def train(experiment: Experiment, data: str) -> Run:
+    """Train one network, or return the run from the cache.
+
+    The epoch with the best validation accuracy (then the lowest loss) is kept; test clips are never touched.
+    """
+    material = recordings(data, experiment)
+    settings = experiment.to_dict() | {"version": _VERSION, "recordings": material.digest}
+    folder = cache.data_folder() / "cache" / "runs"
+    weights = folder / f"{cache.cache_key(settings)}.weights.h5"
+    summary_path = weights.with_suffix("").with_suffix(".json")
+    if not (weights.is_file() and summary_path.is_file()):
+        started = time.perf_counter()
+        network, history, best_epoch = _fit(experiment, material)
+        seconds = time.perf_counter() - started
+        with cache.replacing(weights) as temporary:
+            network.save_weights(temporary)
+        summary = {"settings": settings, "seconds": seconds, "best_epoch": best_epoch, "history": history}
+        with cache.replacing(summary_path) as temporary:
+            temporary.write_text(json.dumps(summary))
+    summary = json.loads(summary_path.read_text())
+    history = pd.DataFrame(summary["history"])
+    front_end, seconds = material.front_end, summary["seconds"]
+    return Run(experiment, front_end, material.dataset, weights, history, summary["best_epoch"], seconds)
+
+
+def train_all(experiments: Sequence[Experiment], data: str, n_jobs: int = 2) -> list[Run]:
+    """Train several networks, `n_jobs` at a time, one thread each; prints a line for each that ends.
+
+    Runs that are in the cache are not trained again: a sweep that was broken off goes on where it stopped.
+    """
+    parallel = joblib.Parallel(n_jobs=min(n_jobs, len(experiments)), return_as="generator_unordered")
+    runs = {}
+    for number, run in parallel(joblib.delayed(_train_numbered)(n, e, data) for n, e in enumerate(experiments)):
+        runs[number] = run
+        settings, best = run.experiment, run.history.iloc[run.best_epoch]
+        print(
+            f"[{len(runs)}/{len(experiments)}] {settings.task.name} {settings.model} {settings.train.name} "
+            f"seed {settings.seed}: {len(run.history)} epochs, {run.seconds:.0f} s, "
+            f"validation {100 * best.val_accuracy:.1f} % in epoch {run.best_epoch + 1}",
+            flush=True,
+        )
+    return [runs[number] for number in range(len(experiments))]
+
+
+def _train_numbered(number, experiment, data):
+    import tensorflow as tf
+
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    return number, train(experiment, data)
+
+
+def recordings(data: str, experiment: Experiment) -> Recordings:
+    """The recordings of an experiment, kept in memory for the next one with the same task and features."""
+    return _prepared(data, experiment.task, experiment.features)
+
+
+@functools.lru_cache(maxsize=2)
+def _prepared(data, task, front_end):
+    return prepare(data, task, front_end)
+
+
+def _fit(experiment: Experiment, material: Recordings):
+    """Returns the network with the best weights, the history as a list of dicts, and the best epoch's number."""
+    import tf_keras
+
+    config = experiment.train
+    tf_keras.utils.set_random_seed(experiment.seed)
+    epochs = augment.Epochs(material.pool, experiment.task, material.front_end, config, experiment.seed)
+    shape, classes = material.front_end.shape, len(experiment.task.labels)
+    network = models.build(experiment.model, shape, classes, **experiment.options)
+    loss = tf_keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing)
+    network.compile(_optimizer(config, epochs.batches), loss, metrics=["accuracy"])
+    keeper = _keep_best(network, material.evaluation["validation"], config)
+    network.fit(_sequence(epochs), epochs=config.epochs, verbose=0, callbacks=[keeper], max_queue_size=8)
+    network.set_weights(keeper.weights)
+    return network, keeper.rows, keeper.best_epoch
+
+
+def _optimizer(config: TrainConfig, steps: int):
+    """Adam, or AdamW with decay on kernels only; rate constant, or a linear rise and half a cosine down to 0."""
+    import tf_keras
+
+    rate = config.learning_rate
+    if config.schedule == "cosine":
+        warmup = config.warmup_epochs * steps
+        rate = tf_keras.optimizers.schedules.CosineDecay(
+            rate / 100, config.epochs * steps - warmup, warmup_target=rate, warmup_steps=warmup
+        )
+    if not config.weight_decay:
+        return tf_keras.optimizers.Adam(rate)
+    optimizer = tf_keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def _sequence(epochs: augment.Epochs):
+    """The batches as a Keras sequence; one thread prepares them while the network trains."""
+    import tf_keras
+
+    class Batches(tf_keras.utils.Sequence):
+        epoch = 0
+
+        def __len__(self):
+            return epochs.batches
+
+        def __getitem__(self, number):
+            return epochs.batch(self.epoch, number)
+
+        def on_epoch_end(self):
+            self.epoch += 1
+
+    return Batches()
+
+
+def _keep_best(network, validation, config: TrainConfig):
+    """A callback: average the weights, judge each epoch on validation, keep the best, stop when it gets no better."""
+    import tensorflow as tf
+    import tf_keras
+
+    average = [tf.Variable(weight, trainable=False) for weight in network.weights]
+
+    @tf.function
+    def update(momentum):
+        for mean, weight in zip(average, network.weights, strict=True):
+            mean.assign(mean * momentum + weight * (1 - momentum))
+
+    class KeepBest(tf_keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.rows, self.steps, self.best, self.best_epoch = [], 0, (-1.0, 0.0), -1
+            update(tf.constant(0.0))  # compiles it, so that the first batch is not slow
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.started = time.perf_counter()
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.steps += 1
+            momentum = min(config.average_momentum, self.steps / (self.steps + 10))  # forget the random start
+            update(tf.constant(momentum if config.average_momentum else 0.0))
+
+        def on_epoch_end(self, epoch, logs=None):
+            current = network.get_weights()
+            averaged = [weight.numpy() for weight in average]
+            network.set_weights(averaged)
+            accuracy, loss = judge(network, *validation)
+            network.set_weights(current)
+            seconds = time.perf_counter() - self.started
+            row = {"loss": logs["loss"], "accuracy": logs["accuracy"], "val_loss": loss, "val_accuracy": accuracy}
+            self.rows.append({name: float(value) for name, value in (row | {"seconds": seconds}).items()})
+            if (accuracy, -loss) > self.best:
+                self.best, self.best_epoch, self.weights = (accuracy, -loss), epoch, averaged
+            self.model.stop_training = epoch - self.best_epoch >= config.patience_epochs
+
+    return KeepBest()
+
+
+def judge(network, x: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Accuracy (fraction) and mean cross entropy of a network on features [n, frames, bands, 1] and labels [n]."""
+    probabilities = network.predict(x, batch_size=_BATCH, verbose=0)
+    cross_entropy = -np.log(np.maximum(probabilities[np.arange(len(truth)), truth], 1e-9))
+    return float((probabilities.argmax(axis=1) == truth).mean()), float(cross_entropy.mean())
