@@ -190,6 +190,7 @@ class Epochs:
             clips[place] = noise[start : start + size] * rng.uniform(0, 1)
         spoken = np.flatnonzero(~self.pool.synthetic & (self.pool.labels < len(self.task.labels) - 1))
         for place in np.flatnonzero(rows == _SPLICE):
-            first, second = rng.choice(spoken, 2, replace=False)
+            first = rng.choice(spoken)
+            second = rng.choice(spoken[self.pool.words[spoken] != self.pool.words[first]])
             clips[place] = splice(self.pool.clips[first], self.pool.clips[second], rng)
         return clips

@@ -196,7 +196,7 @@ class TrainConfig(_Json):
     """How a model is trained. Shares are multiples of the mean number of training clips a keyword has."""
 
     name: str = "ours"
-    epochs: int = 60
+    epochs: int = 80
     batch_size: int = 100
     learning_rate: float = 4e-3  # peak
     schedule: str = "cosine"  # after a linear rise over warmup_epochs; "constant" for no schedule
@@ -204,20 +204,21 @@ class TrainConfig(_Json):
     weight_decay: float = 0.02  # decoupled (AdamW), on kernels only
     label_smoothing: float = 0.1
     average_momentum: float = 0.99  # moving average of the weights, used for validation and the saved model; 0: none
-    patience_epochs: int = 20  # early stopping on validation accuracy; the best epoch is kept
+    teacher_share: float = 0.5  # part of the target that is the teacher's output, where an experiment has a teacher
+    patience_epochs: int = 30  # early stopping on validation accuracy; the best epoch is kept
     unknown_share: float = 2.0  # unknown clips drawn for an epoch
     silence_share: float = 1.0
-    synthetic_share: float = 0.5  # part of the unknown clips that is synthetic speech
-    splice_share: float = 0.2  # part of the unknown clips that is cut together from two training clips
-    shift_ms: float = 100.0  # largest shift to either side
+    synthetic_share: float = 0.35  # part of the unknown clips that is synthetic speech
+    splice_share: float = 0.15  # part of the unknown clips that is cut together from two training clips
+    shift_ms: float = 70.0  # largest shift to either side
     speed_probability: float = 0.5  # share of the clips that change speed
-    speed_percent: float = 12.0  # largest change of speed (and pitch) to either side
-    noise_probability: float = 0.8
-    snr_low_db: float = 0.0
-    snr_high_db: float = 30.0
+    speed_percent: float = 8.0  # largest change of speed (and pitch) to either side
+    noise_probability: float = 0.6
+    snr_low_db: float = 5.0
+    snr_high_db: float = 40.0
     gain_db: float = 10.0  # largest change to either side
     time_masks: int = 1  # SpecAugment
-    time_mask_frames: int = 5
+    time_mask_frames: int = 3
     band_masks: int = 1
     band_mask_bands: int = 6
 
@@ -233,7 +234,7 @@ class TrainConfig(_Json):
         _check(self, "patience_epochs", "1 to 1000", low=1, high=1000)
         for field in ("unknown_share", "silence_share"):
             _check(self, field, "0 to 20", low=0, high=20)
-        for field in ("synthetic_share", "splice_share", "speed_probability", "noise_probability"):
+        for field in ("teacher_share", "synthetic_share", "splice_share", "speed_probability", "noise_probability"):
             _check(self, field, "0 to 1", low=0, high=1)
         if self.synthetic_share + self.splice_share > 1:
             raise ConfigError("TrainConfig.synthetic_share + splice_share: allowed is at most 1 together")

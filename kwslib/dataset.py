@@ -113,7 +113,7 @@ def label_index(scanned: pd.DataFrame, task: TaskConfig, features: FeatureConfig
         for split in SPLITS:
             if split not in splits:
                 raise DatasetError(
-                    f"keyword {keyword!r} has no {split} clips; add recordings of more speakers or choose other keywords"
+                    f"keyword {keyword!r} has no {split} clips; add recordings of more speakers or choose other words"
                 )
     scanned["label"] = "unknown"
     is_keyword = scanned.word.isin(task.keywords)

@@ -13,6 +13,7 @@ COLOURS = {
     "ds_cnn": "#0072b2",
     "tc_resnet_w1": "#e69f00",
     "tc_resnet_w2": "#d55e00",
+    "tc_resnet_w3": "#cc79a7",
     "float32": "#999999",
     "int8": "#009e73",
 }

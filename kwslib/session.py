@@ -1,15 +1,14 @@
 """The first call of every notebook: settings from the environment, seeds, style, and what is running printed."""
 
-import contextlib
 import importlib.metadata
 import os
 import platform
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from kwslib.cache import PROJECT_FOLDER
 from kwslib.config import ConfigError
+from kwslib.interpreters import captured_stderr
 
 _SHOWN = ("tensorflow", "tf-keras", "tflite-micro", "ai-edge-litert", "librosa", "numpy")
 
@@ -28,20 +27,6 @@ class Session:
         return self.mode == "full"
 
 
-@contextlib.contextmanager
-def quiet_stderr():
-    """Keep what native libraries write to file descriptor 2 off the screen (TensorFlow's start-up lines)."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    try:
-        with open(os.devnull, "w", encoding="utf-8") as null:
-            os.dup2(null.fileno(), 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-
-
 def start(mode: str, data: str, results: str, seed: int) -> Session:
     """Check the settings, fix all seeds, set the figure style, and print versions, data set and mode.
 
@@ -52,7 +37,7 @@ def start(mode: str, data: str, results: str, seed: int) -> Session:
     from kwslib import plotting
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with quiet_stderr():
+    with captured_stderr():  # TensorFlow's start-up lines
         import tf_keras
 
     tf_keras.utils.set_random_seed(seed)

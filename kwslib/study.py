@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from kwslib import artifacts, evaluation, interpreters, quantize, tflite_graph, training
+from kwslib import artifacts, evaluation, interpreters, material, quantize, tflite_graph, training
 
 COLUMNS = ["dataset", "task", "model", "training", "features", "format", "seed", "n_test"]
 COLUMNS += ["accuracy", "ci_low", "ci_high", "params", "macs", "model_bytes", "arena_bytes"]
@@ -20,11 +20,13 @@ def assess(run: training.Run, data: str, folder: str | Path) -> tuple[pd.DataFra
     Writes `folder/models/NAME.tflite` and `.json`, with the seed in NAME. Returns rows with `COLUMNS` and, for each
     format, the predicted class int [n_test].
     """
-    experiment, recordings = run.experiment, training.recordings(data, run.experiment)
-    x, truth = recordings.evaluation["testing"]
+    training.quiet_worker()
+    experiment = run.experiment
+    calibration = material.recordings(data, experiment.task, experiment.features).calibration
+    x, truth = run.test(data)
     network, rows, predicted = run.model(), [], {}
     for fmt in ("float32", "int8"):
-        tflite = quantize.to_tflite(network, fmt, recordings.calibration if fmt == "int8" else None)
+        tflite = quantize.to_tflite(network, fmt, calibration if fmt == "int8" else None)
         predicted[fmt] = interpreters.predict(tflite, x).argmax(axis=1)
         graph = tflite_graph.describe(tflite)
         score = evaluation.accuracy(truth, predicted[fmt])

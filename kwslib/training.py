@@ -4,8 +4,6 @@ A run is an `Experiment`; its weights and history lie in the cache, keyed by all
 recordings, so that a sweep can be broken off and taken up again.
 """
 
-import functools
-import hashlib
 import json
 import os
 import time
@@ -17,8 +15,10 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from kwslib import augment, cache, dataset, features, models, quantize, synthetic
+from kwslib import augment, cache, models
 from kwslib.config import FeatureConfig, TaskConfig, TrainConfig
+from kwslib.interpreters import captured_stderr
+from kwslib.material import Recordings, recordings
 
 _VERSION = 1  # raise it when the same settings train another network
 _BATCH = 500  # clips at a time for prediction
@@ -26,7 +26,11 @@ _BATCH = 500  # clips at a time for prediction
 
 @dataclass(frozen=True)
 class Experiment:
-    """One network to train: `options` are keyword arguments of its builder in `models`."""
+    """One network to train: `options` are keyword arguments of its builder in `models`.
+
+    With a `teacher` (of the same task and features) the network learns from its outputs too, by
+    `train.teacher_share` (knowledge distillation, Hinton et al. 2015).
+    """
 
     model: str
     task: TaskConfig
@@ -34,6 +38,7 @@ class Experiment:
     train: TrainConfig
     seed: int = 0
     options: dict = field(default_factory=dict)
+    teacher: "Experiment | None" = None
 
     @property
     def label(self) -> str:
@@ -44,24 +49,9 @@ class Experiment:
     def to_dict(self) -> dict:
         """Return the settings as JSON types."""
         parts = {"task": self.task.to_dict(), "features": self.features.to_dict(), "train": self.train.to_dict()}
+        if self.teacher:
+            parts["teacher"] = self.teacher.to_dict()
         return {"model": self.model, "options": self.options, "seed": self.seed} | parts
-
-
-@dataclass(frozen=True)
-class Recordings:
-    """What an experiment trains and is judged on.
-
-    `front_end` is the FeatureConfig with its normalisation settled on training clips; `evaluation` maps
-    "validation" and "testing" to `(x, y)`: float32 [n, frames, bands, 1] and int [n]; `calibration` is float32
-    [n, frames, bands, 1] of training clips of every class.
-    """
-
-    dataset: str
-    pool: augment.TrainingPool
-    front_end: FeatureConfig
-    evaluation: dict
-    calibration: np.ndarray
-    digest: str
 
 
 @dataclass(frozen=True)
@@ -84,43 +74,9 @@ class Run:
         network.load_weights(self.weights)
         return network
 
-
-def prepare(data: str, task: TaskConfig, front_end: FeatureConfig, calibration_per_class: int = 30) -> Recordings:
-    """Load and index everything that training and evaluation need (cached).
-
-    Real recordings are joined by synthetic words (`synthetic.make_words`) as further training material; validation
-    and test hold recordings of `data` only. Raises what `dataset.load_index` raises.
-    """
-    index = dataset.load_index(data, task, front_end)
-    noise = dataset.load_noise(index, "training", front_end.sample_rate_hz)
-    index["synthetic"] = False
-    training = index[index.split == "training"]
-    recorded = training[training.label != "silence"]
-    if data != "synthetic":
-        recorded = pd.concat([recorded, _spoken_words(task)], ignore_index=True)
-    clips, good, _ = dataset.load_clips(recorded, front_end)
-    labels = np.array([task.labels.index(label) for label in good.label])
-    pool = augment.TrainingPool(clips, labels, good.word.to_numpy(), good.synthetic.to_numpy(bool), noise)
-
-    chosen = quantize.calibration_clips(training.label.to_numpy(), calibration_per_class, task.seed)
-    calibration, _, _ = dataset.load_clips(training.iloc[chosen], front_end)
-    if front_end.normalisation == "per_band" and not front_end.mean:
-        front_end = features.fit_normalisation(front_end, clips[np.flatnonzero(~pool.synthetic)[::4]])
-    evaluation = {}
-    for split in ("validation", "testing"):
-        wave, rows, _ = dataset.load_clips(dataset.select(index, task, split), front_end)
-        truth = np.array([task.labels.index(label) for label in rows.label])
-        evaluation[split] = (features.batch_features(wave, front_end)[..., None], truth)
-    digest = hashlib.sha256(b"".join(np.ascontiguousarray(part) for part in (clips, labels, noise))).hexdigest()
-    calibration = features.batch_features(calibration, front_end)[..., None]
-    return Recordings(index.attrs["dataset"], pool, front_end, evaluation, calibration, digest)
-
-
-def _spoken_words(task: TaskConfig) -> pd.DataFrame:
-    """Rows of the synthetic words, labelled for the task."""
-    rows = dataset.scan_folder(synthetic.make_words(cache.data_folder() / "synthetic_words"))
-    label = rows.word.where(rows.word.isin(task.keywords), "unknown")
-    return rows.assign(label=label, split="training", synthetic=True)
+    def test(self, data: str) -> tuple[np.ndarray, np.ndarray]:
+        """Test features float32 [n, frames, bands, 1] and classes int [n] of the run's task."""
+        return recordings(data, self.experiment.task, self.experiment.features).evaluation["testing"]
 
 
 def train(experiment: Experiment, data: str) -> Run:
@@ -128,14 +84,15 @@ def train(experiment: Experiment, data: str) -> Run:
 
     The epoch with the best validation accuracy (then the lowest loss) is kept; test clips are never touched.
     """
-    material = recordings(data, experiment)
+    material = recordings(data, experiment.task, experiment.features)
     settings = experiment.to_dict() | {"version": _VERSION, "recordings": material.digest}
     folder = cache.data_folder() / "cache" / "runs"
-    weights = folder / f"{cache.cache_key(settings)}.weights.h5"
-    summary_path = weights.with_suffix("").with_suffix(".json")
+    weights = folder / f"{cache.cache_key(settings)}.h5"
+    summary_path = weights.with_suffix(".json")
     if not (weights.is_file() and summary_path.is_file()):
         started = time.perf_counter()
-        network, history, best_epoch = _fit(experiment, material)
+        teacher = train(experiment.teacher, data).model() if experiment.teacher else None
+        network, history, best_epoch = _fit(experiment, material, teacher)
         seconds = time.perf_counter() - started
         with cache.replacing(weights) as temporary:
             network.save_weights(temporary)
@@ -149,17 +106,20 @@ def train(experiment: Experiment, data: str) -> Run:
 
 
 def train_all(experiments: Sequence[Experiment], data: str, n_jobs: int = 2) -> list[Run]:
-    """Train several networks, `n_jobs` at a time, one thread each; prints a line for each that ends.
+    """Train several networks, `n_jobs` at a time, one thread each, teachers first; prints a line for each.
 
     Runs that are in the cache are not trained again: a sweep that was broken off goes on where it stopped.
     """
+    teachers = {json.dumps(e.teacher.to_dict()): e.teacher for e in experiments if e.teacher}
+    if teachers:
+        train_all(list(teachers.values()), data, n_jobs)
     parallel = joblib.Parallel(n_jobs=min(n_jobs, len(experiments)), return_as="generator_unordered")
     runs = {}
     for number, run in parallel(joblib.delayed(_train_numbered)(n, e, data) for n, e in enumerate(experiments)):
         runs[number] = run
         settings, best = run.experiment, run.history.iloc[run.best_epoch]
         print(
-            f"[{len(runs)}/{len(experiments)}] {settings.task.name} {settings.model} {settings.train.name} "
+            f"[{len(runs)}/{len(experiments)}] {settings.task.name} {settings.label} {settings.train.name} "
             f"seed {settings.seed}: {len(run.history)} epochs, {run.seconds:.0f} s, "
             f"validation {100 * best.val_accuracy:.1f} % in epoch {run.best_epoch + 1}",
             flush=True,
@@ -167,26 +127,24 @@ def train_all(experiments: Sequence[Experiment], data: str, n_jobs: int = 2) -> 
     return [runs[number] for number in range(len(experiments))]
 
 
-def _train_numbered(number, experiment, data):
-    import tensorflow as tf
-
+def quiet_worker() -> None:
+    """Start TensorFlow in a worker process: one thread, and no start-up lines on the screen."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    with captured_stderr():
+        import tensorflow as tf
+        import tf_keras  # noqa: F401
+
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.constant(0)
+
+
+def _train_numbered(number, experiment, data):
+    quiet_worker()
     return number, train(experiment, data)
 
 
-def recordings(data: str, experiment: Experiment) -> Recordings:
-    """The recordings of an experiment, kept in memory for the next one with the same task and features."""
-    return _prepared(data, experiment.task, experiment.features)
-
-
-@functools.lru_cache(maxsize=2)
-def _prepared(data, task, front_end):
-    return prepare(data, task, front_end)
-
-
-def _fit(experiment: Experiment, material: Recordings):
+def _fit(experiment: Experiment, material: Recordings, teacher):
     """Returns the network with the best weights, the history as a list of dicts, and the best epoch's number."""
     import tf_keras
 
@@ -198,7 +156,8 @@ def _fit(experiment: Experiment, material: Recordings):
     loss = tf_keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing)
     network.compile(_optimizer(config, epochs.batches), loss, metrics=["accuracy"])
     keeper = _keep_best(network, material.evaluation["validation"], config)
-    network.fit(_sequence(epochs), epochs=config.epochs, verbose=0, callbacks=[keeper], max_queue_size=8)
+    batches = _sequence(epochs, teacher, config)
+    network.fit(batches, epochs=config.epochs, verbose=0, callbacks=[keeper], max_queue_size=8)
     network.set_weights(keeper.weights)
     return network, keeper.rows, keeper.best_epoch
 
@@ -220,8 +179,8 @@ def _optimizer(config: TrainConfig, steps: int):
     return optimizer
 
 
-def _sequence(epochs: augment.Epochs):
-    """The batches as a Keras sequence; one thread prepares them while the network trains."""
+def _sequence(epochs: augment.Epochs, teacher, config: TrainConfig):
+    """The batches as a Keras sequence, with the teacher's outputs in the labels; one thread prepares them."""
     import tf_keras
 
     class Batches(tf_keras.utils.Sequence):
@@ -231,7 +190,11 @@ def _sequence(epochs: augment.Epochs):
             return epochs.batches
 
         def __getitem__(self, number):
-            return epochs.batch(self.epoch, number)
+            batch, labels = epochs.batch(self.epoch, number)
+            if teacher is not None:
+                taught = teacher.predict_on_batch(batch)
+                labels = (1 - config.teacher_share) * labels + config.teacher_share * taught
+            return batch, labels
 
         def on_epoch_end(self):
             self.epoch += 1
