@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 from joblib import Parallel, delayed
+from tqdm.auto import tqdm
 
 from kwslib import cache
 from kwslib.audio import AudioError, read_audio, read_clip
@@ -180,20 +181,32 @@ def load_clips(index: pd.DataFrame, config: FeatureConfig, *, resample: bool = F
     DataFrame (path, problem) of every file that was padded, cut, resampled, mixed to mono, clamped or left out.
     One bad file never stops the run.
     """
-    settings = _settings(index, config, resample)
+    return map_clips("clips", None, {}, index, config, resample=resample, n_jobs=n_jobs)
+
+
+def map_clips(kind, transform, depends_on: dict, index, config, *, resample=False, n_jobs=2, refresh=False):
+    """Load every clip and apply `transform` (int16 [n, clip_samples] to an array [n, ...]; None: nothing) in `n_jobs`
+    processes, with a cache in the folder `kind`; `depends_on` (JSON types) is what `transform` depends on.
+
+    Returns the array, the rows and the report as `load_clips` does.
+    """
 
     def build():
         chunks = np.array_split(np.arange(len(index)), max(1, len(index) // 250))
-        loaded = Parallel(n_jobs=n_jobs)(
-            delayed(_load_chunk)(index.path.iloc[c].tolist(), index.start.iloc[c].tolist(), config, resample)
-            for c in chunks
+        jobs = (
+            delayed(_load_chunk)(index.path.iloc[c], index.start.iloc[c], config, resample, transform) for c in chunks
         )
+        loaded = Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
+        few = len(chunks) < 100  # done in a moment, no bar needed
+        loaded = list(tqdm(loaded, f"reading {kind}", len(chunks), leave=False, disable=few))
         good = [bool(ok) for _, flags, _ in loaded for ok in flags]
         problems = [problem for _, _, found in loaded for problem in found]
-        return np.concatenate([clips for clips, _, _ in loaded]), {"good": good, "problems": problems}
+        return np.concatenate([values for values, _, _ in loaded]), {"good": good, "problems": problems}
 
-    clips, notes = cache.cached_array(cache.data_folder() / "cache" / "clips", settings, build)
-    return clips, index[np.array(notes["good"], bool)], _report(notes["problems"])
+    settings = _settings(index, config, resample) | depends_on
+    values, notes = cache.cached_array(cache.data_folder() / "cache" / kind, settings, build, refresh)
+    report = pd.DataFrame(notes["problems"], columns=["path", "problem"])
+    return values, index[np.array(notes["good"], bool)], report
 
 
 def _settings(index: pd.DataFrame, config: FeatureConfig, resample: bool) -> dict:
@@ -211,12 +224,8 @@ def _settings(index: pd.DataFrame, config: FeatureConfig, resample: bool) -> dic
     }
 
 
-def _report(problems) -> pd.DataFrame:
-    return pd.DataFrame(problems, columns=["path", "problem"])
-
-
-def _load_chunk(paths, starts, config, resample):
-    """Worker: returns int16 clips, a flag for each path, and (path, problem) pairs."""
+def _load_chunk(paths, starts, config, resample, transform):
+    """Worker: returns transformed clips, a flag for each path, and (path, problem) pairs."""
     clips, flags, problems = [], [], []
     noise = None, None  # the last noise recording and its samples: the next clip mostly comes from the same one
     for path, start in zip(paths, starts, strict=True):
@@ -238,8 +247,8 @@ def _load_chunk(paths, starts, config, resample):
         flags.append(True)
         problems += [(path, note) for note in notes]
         clips.append(np.clip(np.round(samples * 32768), -32768, 32767).astype(np.int16))
-    shape = (0, config.clip_samples)
-    return np.array(clips, np.int16).reshape(shape if not clips else (len(clips), -1)), flags, problems
+    clips = np.array(clips, np.int16).reshape(len(clips), config.clip_samples)
+    return clips if transform is None else transform(clips), flags, problems
 
 
 def load_noise(index: pd.DataFrame, split: str, sample_rate_hz: int) -> np.ndarray:

@@ -11,8 +11,8 @@ import zlib
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-# Addresses and SHA-256 as in torchaudio (src/torchaudio/datasets/speechcommands.py), which agree with TensorFlow
-# Datasets (speech_commands/checksums.tsv); v0.02 is also known by its MD5 6b74f3901214cb2c2934e98196829835.
+# Addresses and SHA-256 as in torchaudio (src/torchaudio/datasets/speechcommands.py); for v0.02 TensorFlow Datasets
+# (speech_commands/checksums.tsv) has the same, and its MD5 is 6b74f3901214cb2c2934e98196829835.
 VERSIONS = {
     "speech_commands_v0.01": (
         "http://download.tensorflow.org/data/speech_commands_v0.01.tar.gz",

@@ -9,9 +9,8 @@ import time
 import numpy as np
 import pandas as pd
 import scipy.fft
-from joblib import Parallel, delayed
 
-from kwslib import cache, dataset
+from kwslib import dataset
 from kwslib.config import FeatureConfig
 
 _CHUNK_CLIPS = 32  # keeps the FFT frames of a chunk in the processor's cache; 256 is half as fast
@@ -129,25 +128,10 @@ def dataset_features(
     `(features, good, report)`: float32 [n_good, frames, bands], and the rows and the report as `dataset.load_clips`
     gives them.
     """
-    settings = dataset._settings(index, config, resample) | {"features": config.to_dict()}
-
-    def build():
-        chunks = np.array_split(np.arange(len(index)), max(1, len(index) // 250))
-        parts = Parallel(n_jobs=n_jobs)(
-            delayed(_chunk_features)(index.path.iloc[c].tolist(), index.start.iloc[c].tolist(), config, resample)
-            for c in chunks
-        )
-        good = [bool(ok) for _, flags, _ in parts for ok in flags]
-        problems = [problem for _, _, found in parts for problem in found]
-        return np.concatenate([features for features, _, _ in parts]), {"good": good, "problems": problems}
-
-    features, notes = cache.cached_array(cache.data_folder() / "cache" / "features", settings, build, refresh)
-    return features, index[np.array(notes["good"], bool)], dataset._report(notes["problems"])
-
-
-def _chunk_features(paths, starts, config, resample):
-    clips, flags, problems = dataset._load_chunk(paths, starts, config, resample)
-    return batch_features(clips, config), flags, problems
+    transform = functools.partial(batch_features, config=config)
+    depends_on = {"features": config.to_dict()}
+    options = {"resample": resample, "n_jobs": n_jobs, "refresh": refresh}
+    return dataset.map_clips("features", transform, depends_on, index, config, **options)
 
 
 def window_function(config: FeatureConfig) -> np.ndarray:

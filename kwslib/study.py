@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
 from kwslib import artifacts, evaluation, interpreters, material, quantize, tflite_graph, training
+from kwslib.parallel import run_parallel
 
 COLUMNS = ["dataset", "task", "model", "training", "features", "format", "seed", "n_test"]
 COLUMNS += ["accuracy", "ci_low", "ci_high", "params", "macs", "model_bytes", "arena_bytes"]
@@ -20,7 +20,6 @@ def assess(run: training.Run, data: str, folder: str | Path) -> tuple[pd.DataFra
     Writes `folder/models/NAME.tflite` and `.json`, with the seed in NAME. Returns rows with `COLUMNS` and, for each
     format, the predicted class int [n_test].
     """
-    training.quiet_worker()
     experiment = run.experiment
     calibration = material.recordings(data, experiment.task, experiment.features).calibration
     x, truth = run.test(data)
@@ -69,9 +68,24 @@ def model_name(experiment: training.Experiment) -> str:
 
 def assess_all(runs: Sequence[training.Run], data: str, folder: str | Path, n_jobs: int = 2):
     """`assess` for many runs, `n_jobs` at a time: the table of all rows and a list of the predictions."""
-    parallel = joblib.Parallel(n_jobs=min(n_jobs, len(runs)))
-    parts = parallel(joblib.delayed(assess)(run, data, folder) for run in runs)
-    return pd.concat([table for table, _ in parts], ignore_index=True), [predicted for _, predicted in parts]
+    parts = dict(run_parallel(assess, [(run, data, folder) for run in runs], n_jobs))
+    tables, predicted = zip(*(parts[number] for number in range(len(runs))), strict=True)
+    return pd.concat(tables, ignore_index=True), list(predicted)
+
+
+def recalls(runs: Sequence[training.Run], predicted: Sequence[dict], data: str, fmt: str = "int8") -> pd.DataFrame:
+    """Recall of every class for every run, `predicted` as `assess_all` gives it.
+
+    Columns: task, model, training, seed, label, n, recall, ci_low, ci_high (95 %, Wilson).
+    """
+    parts = []
+    for run, classes in zip(runs, predicted, strict=True):
+        names = np.array(run.experiment.task.labels)
+        table = evaluation.recall_table(names, names[run.test(data)[1]], names[classes[fmt]])
+        facts = {"task": run.experiment.task.name, "model": run.experiment.label}
+        facts |= {"training": run.experiment.train.name, "seed": run.experiment.seed}
+        parts.append(table.assign(**facts)[[*facts, *table.columns]])
+    return pd.concat(parts, ignore_index=True)
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:

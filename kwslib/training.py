@@ -5,20 +5,18 @@ recordings, so that a sweep can be broken off and taken up again.
 """
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 
 from kwslib import augment, cache, models
 from kwslib.config import FeatureConfig, TaskConfig, TrainConfig
-from kwslib.interpreters import captured_stderr
 from kwslib.material import Recordings, recordings
+from kwslib.parallel import run_parallel
 
 _VERSION = 1  # raise it when the same settings train another network
 _BATCH = 500  # clips at a time for prediction
@@ -113,9 +111,8 @@ def train_all(experiments: Sequence[Experiment], data: str, n_jobs: int = 2) -> 
     teachers = {json.dumps(e.teacher.to_dict()): e.teacher for e in experiments if e.teacher}
     if teachers:
         train_all(list(teachers.values()), data, n_jobs)
-    parallel = joblib.Parallel(n_jobs=min(n_jobs, len(experiments)), return_as="generator_unordered")
     runs = {}
-    for number, run in parallel(joblib.delayed(_train_numbered)(n, e, data) for n, e in enumerate(experiments)):
+    for number, run in run_parallel(train, [(experiment, data) for experiment in experiments], n_jobs):
         runs[number] = run
         settings, best = run.experiment, run.history.iloc[run.best_epoch]
         print(
@@ -125,23 +122,6 @@ def train_all(experiments: Sequence[Experiment], data: str, n_jobs: int = 2) -> 
             flush=True,
         )
     return [runs[number] for number in range(len(experiments))]
-
-
-def quiet_worker() -> None:
-    """Start TensorFlow in a worker process: one thread, and no start-up lines on the screen."""
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    with captured_stderr():
-        import tensorflow as tf
-        import tf_keras  # noqa: F401
-
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-        tf.constant(0)
-
-
-def _train_numbered(number, experiment, data):
-    quiet_worker()
-    return number, train(experiment, data)
 
 
 def _fit(experiment: Experiment, material: Recordings, teacher):

@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from kwslib import config, synthetic, training
+from kwslib import config, material, synthetic, training
 
 N_CLIPS = 600  # 50 of every keyword: 40 for training, 5 for validation, 5 for test
 SMALL_TRAINING = config.OURS.replace(
@@ -40,7 +40,7 @@ def speech_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def few_words():
-    """The synthetic words that `training` joins to real recordings: 12 words instead of hundreds."""
+    """The synthetic words that `material` joins to real recordings: 12 words instead of hundreds."""
     few = functools.partial(
         synthetic.make_words,
         words=("yes", "left", *synthetic.EXTRA_WORDS[40:50]),
@@ -49,7 +49,7 @@ def few_words():
         clips_per_keyword=6,
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "synthetic", types.SimpleNamespace(make_words=few))
+        patch.setattr(material, "synthetic", types.SimpleNamespace(make_words=few))
         yield
 
 

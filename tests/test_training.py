@@ -31,9 +31,13 @@ def data(speech_folder, few_words):
     return str(speech_folder)
 
 
+def recordings_of(experiment, data):
+    return training.recordings(data, experiment.task, experiment.features)
+
+
 @pytest.fixture(scope="module")
 def material(data, small_experiment):
-    return training.recordings(data, small_experiment)
+    return recordings_of(small_experiment, data)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +90,7 @@ def test_a_run_is_remembered(short_run, data, small_experiment):
 
 
 def test_the_same_seed_gives_the_same_weights(short_run, data, small_experiment, monkeypatch, tmp_path):
-    training.recordings(data, small_experiment)  # in memory, so that the new cache holds nothing but the run
+    recordings_of(small_experiment, data)  # in memory, so that the new cache holds nothing but the run
     monkeypatch.setenv("KWS_CACHE", str(tmp_path))
     again = training.train(short(small_experiment), data)
     assert again.weights != short_run.weights and again.weights.parent.parent.parent == tmp_path
@@ -137,41 +141,48 @@ def test_no_test_or_validation_clip_is_in_the_training_material(data, material, 
     assert len(clips) and not any(np.ascontiguousarray(clip[:200]).tobytes() in noise for clip in clips)
 
 
-def test_training_does_not_need_test_clips(data, material, small_experiment, monkeypatch):
+def test_training_needs_no_test_clips_and_knows_its_recordings(data, material, small_experiment, monkeypatch):
     without = dataclasses.replace(material, evaluation={"validation": material.evaluation["validation"]})
     monkeypatch.setattr(training, "recordings", lambda *_: without)
-    run = training.train(short(small_experiment, epochs=1, warmup_epochs=0), data)
+    experiment = short(small_experiment, epochs=1, warmup_epochs=0)
+    run = training.train(experiment, data)
     assert len(run.history) == 1
+    with pytest.raises(KeyError, match="testing"):
+        run.test(data)
+    without = dataclasses.replace(without, digest="other recordings")
+    assert training.train(experiment, data).weights != run.weights  # the run depends on the recordings
 
 
 def test_an_interrupted_run_leaves_nothing_behind(data, small_experiment, monkeypatch):
     experiment, before = short(small_experiment, seed=7), run_files()
-    true_batch = augment.Epochs.batch
+    true_judge, true_batch, epochs, drawn = training.judge, augment.Epochs.batch, [], []
+
+    def judge(*arguments):
+        epochs.append(len(epochs))
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+        return true_judge(*arguments)
 
     def batch(self, epoch, number):
-        if epoch == 1:
-            raise RuntimeError("broken off in the second epoch")
+        drawn.append((epoch, number))
         return true_batch(self, epoch, number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(augment.Epochs, "batch", batch)
-        with pytest.raises(RuntimeError, match="broken off in the second epoch"):
+        patch.setattr(training, "judge", judge)
+        with pytest.raises(KeyboardInterrupt):
             training.train(experiment, data)
-    assert run_files() == before
+    assert len(epochs) == 2 and run_files() == before
+    monkeypatch.setattr(augment.Epochs, "batch", batch)
     assert len(training.train(experiment, data).history) == 2
     assert len(run_files()) == len(before) + 2
-
-
-def test_other_recordings_are_another_run(data, material, small_experiment, short_run, monkeypatch):
-    changed = dataclasses.replace(material, digest="other recordings")
-    monkeypatch.setattr(training, "recordings", lambda *_: changed)
-    assert training.train(short(small_experiment), data).weights != short_run.weights
+    first, second = ({number for epoch, number in drawn if epoch == wanted} for wanted in (0, 1))
+    assert first == second == set(range(len(first))) and len(first) > 5  # each epoch draws its own batches
 
 
 def test_features_that_are_normalised_per_band(data, small_experiment):
     front_end = config.MFCC_FEATURES
     experiment = dataclasses.replace(short(small_experiment, epochs=1, warmup_epochs=0), features=front_end)
-    settled = training.recordings(data, experiment)
+    settled = recordings_of(experiment, data)
     assert len(settled.front_end.mean) == 10 and settled.front_end.replace(mean=(), std=()) == front_end
     run = training.train(experiment, data)
     assert run.front_end == settled.front_end
@@ -185,6 +196,20 @@ def test_training_as_the_paper_did(data, small_experiment):
     plain = config.AS_PAPER.replace(epochs=2)
     run = training.train(dataclasses.replace(small_experiment, model="paper_cnn", options={}, train=plain), data)
     assert len(run.history) == 2 and run.history.loss[1] < run.history.loss[0]
+
+
+def test_a_student_learns_from_its_teacher(data, small_experiment, short_run):
+    teacher = short(small_experiment)
+    student = dataclasses.replace(short(small_experiment, teacher_share=1.0), options={"width": 0.25}, teacher=teacher)
+    before = run_files()
+    run = training.train(student, data)
+    assert len(run_files()) == len(before) + 2  # the teacher was there already
+    assert run.experiment.to_dict()["teacher"] == teacher.to_dict()
+    settings = json.loads(run.weights.with_suffix(".json").read_text())["settings"]
+    assert settings["teacher"]["options"] == {"width": 0.5}
+    alone = training.train(dataclasses.replace(student, teacher=None), data)
+    assert alone.weights != run.weights
+    assert abs(alone.history.loss[0] - run.history.loss[0]) > 1e-3
 
 
 def test_many_runs_come_back_in_order(data, small_experiment, short_run, capsys):
