@@ -24,7 +24,9 @@ def run_notebooks(mode: str, data: str, results: str, *, in_place: bool = False,
     `mode`, `data` and `results` reach the notebooks' parameters cells as KWS_MODE, KWS_DATA and KWS_RESULTS.
     A copy is written only when its notebook ran to the end. Raises NotebookError at the first that fails.
     """
-    data = data if data.startswith(("synthetic", "speech_commands_v0.0")) else str(Path(data).resolve())
+    from kwslib.download import VERSIONS
+
+    data = data if data in ("synthetic", *VERSIONS) else str(Path(data).resolve())
     os.environ |= {"KWS_MODE": mode, "KWS_DATA": data, "KWS_RESULTS": results, "TF_CPP_MIN_LOG_LEVEL": "3"}
     paths = find_notebooks(folder or PROJECT_FOLDER / "notebooks")
     written = []
@@ -43,7 +45,7 @@ def _execute(path: Path, target: Path) -> None:
     """Execute one notebook and write the result to `target`."""
     import nbformat
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError, CellTimeoutError
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
@@ -56,9 +58,13 @@ def _execute(path: Path, target: Path) -> None:
     try:
         client.execute()
     except CellExecutionError as error:
-        raise NotebookError(f"{path.name}: a cell failed with {error.ename}: {error.evalue}") from None
+        outputs = [cell.get("outputs", []) for cell in notebook.cells]
+        number = next(n for n, found in enumerate(outputs) if any(out.output_type == "error" for out in found))
+        raise NotebookError(f"{path.name}: cell {number} failed with {error.ename}: {error.evalue}") from None
     except CellTimeoutError:
         raise NotebookError(f"{path.name}: a cell ran longer than {TIMEOUT_SECONDS} s") from None
+    except DeadKernelError:
+        raise NotebookError(f"{path.name}: the kernel died; is there enough memory?") from None
     for cell in notebook.cells:  # times of day would make every run differ
         cell.metadata.pop("execution", None)
     with replacing(target) as temporary:

@@ -1,6 +1,9 @@
 """Shared by all tests: a cache folder of their own, a small synthetic data set, and one small trained network."""
 
+import contextlib
+import dataclasses
 import functools
+import io
 import types
 
 import pytest
@@ -65,3 +68,13 @@ def small_experiment():
 def small_run(small_experiment, speech_folder, few_words):
     """`small_experiment` trained on `speech_folder`."""
     return training.train(small_experiment, str(speech_folder))
+
+
+@pytest.fixture(scope="session")
+def parallel_runs(small_experiment):
+    """Two short trainings side by side on the embedded data set, and what `train_all` printed."""
+    train = SMALL_TRAINING.replace(name="short", epochs=1, warmup_epochs=0, batch_size=64)
+    experiments = [dataclasses.replace(small_experiment, seed=seed, train=train) for seed in (5, 4)]
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        runs = training.train_all(experiments, "synthetic", n_jobs=2)
+    return experiments, runs, said.getvalue()

@@ -10,6 +10,7 @@ RATE_HZ, SIZE = 16000, 16000
 TASK = TaskConfig(name="tones", keywords=("low", "mid"))
 UNKNOWN, SILENCE = 2, 3
 PLAIN = config.AS_PAPER.replace(batch_size=100, unknown_share=2.0)  # clips as they are
+SMALL_BATCHES = config.OURS.replace(batch_size=32)
 RAW = PAPER_FEATURES.replace(normalisation="none")
 
 
@@ -60,12 +61,12 @@ def test_an_epoch_holds_the_shares_that_were_asked_for(pool):
     assert pool.synthetic[of_unknown[of_unknown >= 0]].sum() == 20
     assert (rows[labels == SILENCE] < 0).all()
     assert set(rows[labels == SILENCE]).isdisjoint(of_unknown[of_unknown < 0])  # two different marks
-    more, labels = planned(pool, settings.replace(unknown_share=1.0, silence_share=1.0))
+    _, labels = planned(pool, settings.replace(unknown_share=1.0, silence_share=1.0))
     assert (labels == UNKNOWN).sum() == 20 and (labels == SILENCE).sum() == 20
 
 
 def test_the_synthetic_voice_speaks_keywords_too(pool):
-    rows, labels = planned(pool, config.OURS)
+    rows, _ = planned(pool, config.OURS)
     spoken = rows[rows >= 0][pool.synthetic[rows[rows >= 0]]]
     assert {0, 1, UNKNOWN} == set(pool.labels[spoken])
     keywords = pool.labels[spoken] < UNKNOWN
@@ -98,15 +99,16 @@ def test_a_pool_without_synthetic_words_or_others(pool, noise):
     assert (labels < UNKNOWN).sum() == 40
     few = np.flatnonzero(bare.words != "often")
     small = augment.TrainingPool(bare.clips[few], bare.labels[few], bare.words[few], bare.synthetic[few], noise)
-    rows, labels = planned(small, config.AS_PAPER)
+    _, labels = planned(small, config.AS_PAPER)
     assert (labels == UNKNOWN).sum() == 20  # of six clips: some come twice
 
 
 @pytest.fixture(scope="module")
 def make_epochs(pool):
-    return lambda seed, settings=config.OURS.replace(batch_size=32): augment.Epochs(
-        pool, TASK, PAPER_FEATURES, settings, seed
-    )
+    def make(seed, settings=SMALL_BATCHES):
+        return augment.Epochs(pool, TASK, PAPER_FEATURES, settings, seed)
+
+    return make
 
 
 def whole_epoch(epochs, number):

@@ -38,7 +38,7 @@ def test_a_figure_is_pdf_png_and_its_numbers(tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["02_curve.csv", "02_curve.pdf", "02_curve.png"]
     assert (folder / "02_curve.pdf").read_bytes().startswith(b"%PDF")
     assert (folder / "02_curve.png").read_bytes().startswith(b"\x89PNG")
-    pd.testing.assert_frame_equal(pd.read_csv(folder / "02_curve.csv"), data, rtol=1e-5)
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "02_curve.csv"), data, rtol=1e-5, check_dtype=False)
 
 
 def test_the_same_data_give_the_same_bytes(tmp_path):

@@ -1,6 +1,5 @@
 """From a trained network to the accuracy table and the saved model."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -91,14 +90,23 @@ def test_model_names_differ_where_experiments_do():
     assert name(seed=3).startswith("kws10_tc_resnet_w1_") and name(seed=3).endswith("_s3")
 
 
-def test_many_runs_make_one_table(assessed, small_run, speech_folder, tmp_path):
-    _, table, predicted = assessed
-    again = dataclasses.replace(small_run, experiment=dataclasses.replace(small_run.experiment, seed=5))
-    tables, predictions = study.assess_all([small_run, again], str(speech_folder), tmp_path, n_jobs=1)
-    assert tables.seed.tolist() == [0, 0, 5, 5] and tables.index.tolist() == [0, 1, 2, 3]
-    pd.testing.assert_frame_equal(tables[:2], table)
-    assert len(predictions) == 2 and (predictions[1]["int8"] == predicted["int8"]).all()
-    assert len(list((tmp_path / "models").glob("*.tflite"))) == 2
+def test_many_runs_make_one_table(assessed, parallel_runs, tmp_path):
+    _, runs, _ = parallel_runs
+    table, predicted = study.assess_all(runs, "synthetic", tmp_path, n_jobs=2)
+    assert table.seed.tolist() == [5, 5, 4, 4] and table.index.tolist() == [0, 1, 2, 3]
+    assert list(table.columns) == REQUIRED and table.dataset.str.startswith("synthetic (").all()
+    assert sorted(path.stem for path in (tmp_path / "models").glob("*.tflite")) == sorted(
+        study.model_name(run.experiment) for run in runs
+    )
+    int8 = table[table.format == "int8"]
+    for run, classes, accuracy in zip(runs, predicted, int8.accuracy, strict=True):
+        assert (classes["int8"] == run.test("synthetic")[1]).mean() == pytest.approx(accuracy)
+
+    recalls = study.recalls(runs, predicted, "synthetic")
+    assert recalls.seed.tolist() == [5] * 6 + [4] * 6 and recalls.label[:6].tolist() == list(config.PAPER6.labels)
+    for seed, accuracy in zip(int8.seed, int8.accuracy, strict=True):
+        one = recalls[recalls.seed == seed]
+        assert (one.recall * one.n).sum() / one.n.sum() == pytest.approx(accuracy)
 
 
 def test_summary_by_hand():

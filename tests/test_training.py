@@ -212,14 +212,17 @@ def test_a_student_learns_from_its_teacher(data, small_experiment, short_run):
     assert abs(alone.history.loss[0] - run.history.loss[0]) > 1e-3
 
 
-def test_many_runs_come_back_in_order(data, small_experiment, short_run, capsys):
-    experiments = [short(small_experiment, seed=1), short(small_experiment)]
-    runs = training.train_all(experiments, data, n_jobs=1)
+def test_many_runs_come_back_in_order(parallel_runs, capsys):
+    experiments, runs, said = parallel_runs
     assert [run.experiment for run in runs] == experiments
-    assert runs[1].seconds == short_run.seconds  # it was remembered
-    lines = capsys.readouterr().out.splitlines()
+    assert all(run.dataset == "synthetic (3007 files)" for run in runs)
+    lines = said.splitlines()
     assert [line[:5] for line in lines] == ["[1/2]", "[2/2]"]
-    assert all("paper6" in line and "short" in line and "2 epochs" in line and "validation" in line for line in lines)
+    assert all("paper6 tc_resnet_w0.5 short" in line and "1 epochs" in line for line in lines)
+    assert {"seed 4:", "seed 5:"} == {found for line in lines for found in ("seed 4:", "seed 5:") if found in line}
+    again = training.train_all(experiments, "synthetic", n_jobs=1)
+    assert [run.seconds for run in again] == [run.seconds for run in runs]  # they were remembered
+    assert all(len(run.model().get_weights()) for run in again)
 
 
 def test_names_and_settings_of_experiments(small_experiment):
