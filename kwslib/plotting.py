@@ -50,6 +50,7 @@ def draw_features(axis, features: np.ndarray, config, title: str):
     seconds = config.frames * config.hop_samples / config.sample_rate_hz
     image = axis.imshow(features.T, extent=(0, seconds, 0, config.bands), interpolation="nearest")
     axis.set(title=title, xlabel="time (s)", ylabel="MFCC" if config.kind == "mfcc" else "mel band")
+    axis.set_yticks(range(0, config.bands + 1, max(1, config.bands // 4)))
     axis.grid(False)
     return image
 

@@ -94,7 +94,7 @@ def test_rare_words_are_drawn_more_often_than_their_number_says(pool):
 def test_a_pool_without_synthetic_words_or_others(pool, noise):
     real = ~pool.synthetic
     bare = augment.TrainingPool(pool.clips[real], pool.labels[real], pool.words[real], pool.synthetic[real], noise)
-    rows, labels = planned(bare, config.OURS.replace(splice_share=0.0))
+    _, labels = planned(bare, config.OURS.replace(splice_share=0.0))
     assert (labels == UNKNOWN).sum() == round(config.OURS.unknown_share * 20)
     assert (labels < UNKNOWN).sum() == 40
     few = np.flatnonzero(bare.words != "often")
