@@ -1,7 +1,8 @@
 """Keyword spotting on a microcontroller: from recordings to a quantized model that runs in TensorFlow Lite Micro.
 
-One module for each step: `config`, `audio`, `dataset` (with `download` and `synthetic`), `features`,
-`augment`, `models`, `training`, `evaluation`, `quantize`, `interpreters`, `artifacts`.
+One module for each step, in the order of the data: `config`, `audio`, `dataset` (with `download` and `synthetic`),
+`features`, `augment`, `material`, `models`, `training`, `quantize`, `tflite_graph`, `interpreters`, `evaluation`,
+`artifacts`, `study`. Around them: `cache`, `parallel`, `plotting`, `session`, `notebooks`.
 """
 
 import os

@@ -34,6 +34,11 @@ class _Json:
         """Return the settings as JSON text with sorted keys, fit for a cache key."""
         return json.dumps(self.to_dict(), sort_keys=True)
 
+    def _fix_types(self):
+        """Give every field its declared type (a list becomes a tuple, 1 becomes 1.0), or raise ConfigError."""
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _typed(type(self), field.name, getattr(self, field.name)))
+
     @classmethod
     def from_dict(cls, values: dict):
         """Build the settings from a dict; raises ConfigError for unknown fields, wrong types and wrong values."""
@@ -41,7 +46,7 @@ class _Json:
         unknown = sorted(set(values) - set(fields))
         if unknown:
             raise ConfigError(f"{cls.__name__} has no field {unknown[0]!r}: allowed is {', '.join(fields)}")
-        return cls(**{name: _typed(cls, name, value) for name, value in values.items()})
+        return cls(**values)
 
     @classmethod
     def from_json(cls, text_or_path: str | Path):
@@ -99,12 +104,13 @@ class FeatureConfig(_Json):
     std: tuple[float, ...] = ()
 
     def __post_init__(self):
+        self._fix_types()
         _check(self, "kind", "'log_mel' or 'mfcc'", choices=("log_mel", "mfcc"))
         _check(self, "sample_rate_hz", "4000 to 48000 Hz", low=4000, high=48000)
         _check(self, "fft_size", "a power of two from 64 to 8192", choices=[2**n for n in range(6, 14)])
         _check(self, "window_samples", f"16 to fft_size ({self.fft_size})", low=16, high=self.fft_size)
         _check(self, "hop_samples", f"1 to fft_size ({self.fft_size})", low=1, high=self.fft_size)
-        _check(self, "clip_samples", f"at least fft_size ({self.fft_size})", low=self.fft_size)
+        _check(self, "clip_samples", f"fft_size ({self.fft_size}) to 10000000", low=self.fft_size, high=10**7)
         _check(self, "mel_bands", "1 to 256", low=1, high=256)
         half = self.sample_rate_hz / 2
         _check(self, "mel_low_hz", f"0 up to mel_high_hz ({self.mel_high_hz})", low=0, high=self.mel_high_hz - 1)
@@ -171,6 +177,7 @@ class TaskConfig(_Json):
     seed: int = 59185  # draws unknown and silence clips for validation and test, the same for every model
 
     def __post_init__(self):
+        self._fix_types()
         words = self.keywords
         if not words or len(set(words)) != len(words) or not all(isinstance(w, str) and w for w in words):
             raise ConfigError(f"TaskConfig.keywords = {words!r}: allowed is one or more different words")
@@ -223,6 +230,7 @@ class TrainConfig(_Json):
     band_mask_bands: int = 6
 
     def __post_init__(self):
+        self._fix_types()
         _check(self, "epochs", "1 to 1000", low=1, high=1000)
         _check(self, "batch_size", "1 to 10000", low=1, high=10000)
         _check(self, "learning_rate", "1e-6 to 1", low=1e-6, high=1)

@@ -14,7 +14,9 @@ def run_parallel(function: Callable, arguments: Sequence[tuple], n_jobs: int) ->
     The processes are fresh ones (TensorFlow must not be forked). An exception is raised here, and jobs that have
     not begun are dropped.
     """
-    workers = max(1, min(n_jobs, len(arguments)))
+    if not arguments:
+        return
+    workers = min(max(1, n_jobs), len(arguments))
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_quiet_worker) as pool:
         jobs = {pool.submit(function, *words): number for number, words in enumerate(arguments)}
@@ -26,6 +28,9 @@ def run_parallel(function: Callable, arguments: Sequence[tuple], n_jobs: int) ->
 
 
 def _quiet_worker() -> None:
+    import joblib
+
+    joblib.parallel_config(backend="sequential")  # idle joblib processes would keep this one from ending for minutes
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     with captured_stderr():
         import tensorflow as tf

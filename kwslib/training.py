@@ -111,6 +111,8 @@ def train_all(experiments: Sequence[Experiment], data: str, n_jobs: int = 2) -> 
     teachers = {json.dumps(e.teacher.to_dict()): e.teacher for e in experiments if e.teacher}
     if teachers:
         train_all(list(teachers.values()), data, n_jobs)
+    for task, front_end in {(experiment.task, experiment.features): None for experiment in experiments}:
+        recordings(data, task, front_end)  # made and cached once, before several processes want them
     runs = {}
     for number, run in run_parallel(train, [(experiment, data) for experiment in experiments], n_jobs):
         runs[number] = run
@@ -161,7 +163,10 @@ def _optimizer(config: TrainConfig, steps: int):
 
 def _sequence(epochs: augment.Epochs, teacher, config: TrainConfig):
     """The batches as a Keras sequence, with the teacher's outputs in the labels; one thread prepares them."""
+    import tensorflow as tf
     import tf_keras
+
+    teach = teacher and tf.function(lambda batch: teacher(batch, training=False))
 
     class Batches(tf_keras.utils.Sequence):
         epoch = 0
@@ -171,8 +176,8 @@ def _sequence(epochs: augment.Epochs, teacher, config: TrainConfig):
 
         def __getitem__(self, number):
             batch, labels = epochs.batch(self.epoch, number)
-            if teacher is not None:
-                taught = teacher.predict_on_batch(batch)
+            if teach:
+                taught = teach(tf.constant(batch)).numpy()
                 labels = (1 - config.teacher_share) * labels + config.teacher_share * taught
             return batch, labels
 

@@ -48,6 +48,7 @@ def test_the_same_data_give_the_same_bytes(tmp_path):
     for suffix in ("pdf", "png", "csv"):
         one, two = ((tmp_path / part / "figures" / f"curve.{suffix}").read_bytes() for part in ("one", "two"))
         assert one == two
+        assert b"CreationDate" not in one
 
 
 def test_a_figure_that_fails_leaves_no_file(tmp_path):
