@@ -235,7 +235,7 @@ class TrainConfig(_Json):
         _check(self, "batch_size", "1 to 10000", low=1, high=10000)
         _check(self, "learning_rate", "1e-6 to 1", low=1e-6, high=1)
         _check(self, "schedule", "'cosine' or 'constant'", choices=("cosine", "constant"))
-        _check(self, "warmup_epochs", "0 to epochs", low=0, high=self.epochs)
+        _check(self, "warmup_epochs", f"0 to epochs - 1 ({self.epochs - 1})", low=0, high=self.epochs - 1)
         _check(self, "weight_decay", "0 to 1", low=0, high=1)
         _check(self, "label_smoothing", "0 to 0.5", low=0, high=0.5)
         _check(self, "average_momentum", "0 to 0.9999", low=0, high=0.9999)
