@@ -34,7 +34,8 @@ clean:
 	rm -rf $(VENV) results/quick
 
 $(READY): requirements.lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or 3.12 is needed; install it (Debian: sudo apt-get install python3.11-venv) or pass PYTHON=/path/to/python"; exit 2; }
+	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info[:2] not in [(3, 11), (3, 12)])' || { \
+		echo "error: Python 3.11 or 3.12 is needed (Debian: sudo apt-get install python3.11-venv), or make ... PYTHON=/path/to/it"; exit 2; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
 		version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 		if [ "$$(id -u)" = 0 ]; then sudo=; elif sudo -n true 2>/dev/null; then sudo=sudo; \
