@@ -7,9 +7,11 @@ import subprocess
 import sys
 import tomllib
 
+import pandas as pd
 import pytest
 from packaging.requirements import Requirement
 
+from kwslib import study
 from kwslib.__main__ import main
 from kwslib.cache import PROJECT_FOLDER
 
@@ -139,3 +141,12 @@ def test_imports_stay_fast(module):
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=PROJECT_FOLDER)
     assert done.stdout == "[]\n" and done.stderr == ""
+
+
+def test_results_of_the_readme_are_those_of_the_table():
+    table = pd.read_csv(PROJECT_FOLDER / "results" / "tables" / "accuracy.csv")
+    assert list(table.columns) == study.COLUMNS
+    for row in study.summarise(table[table.format == "int8"]).itertuples():
+        line = f"| {row.task} | {row.model} | {row.training} | {100 * row.mean:.1f} ± {100 * row.std:.1f} |"
+        assert line in README, line
+        assert str(row.n_test) in README and row.seeds == 3
