@@ -49,8 +49,7 @@ def batch_features(clips: np.ndarray, config: FeatureConfig) -> np.ndarray:
     """Features of many clips: float32 [n, frames, bands].
 
     `clips` is float32 in -1..1 or int16, [n, clip_samples]. Same numbers as `librosa_features`: the tests hold
-    the difference before normalisation under 2e-3 dB on real recordings and 5e-3 dB on made-up ones of extreme
-    contrast (float32 rounding in another order).
+    the difference before normalisation under 5e-3 dB (float32 rounding in another order).
     """
     clips = _checked(clips, config)
     window, mel, dct = _tables(config)
