@@ -126,6 +126,16 @@ def train_all(experiments: Sequence[Experiment], data: str, n_jobs: int = 2) -> 
     return [runs[number] for number in range(len(experiments))]
 
 
+def histories(runs: Sequence[Run]) -> pd.DataFrame:
+    """The epochs of all runs one below the other, with task, model, training, seed and epoch (from 1)."""
+    parts = []
+    for run in runs:
+        facts = {"task": run.experiment.task.name, "model": run.experiment.label}
+        facts |= {"training": run.experiment.train.name, "seed": run.experiment.seed}
+        parts.append(run.history.assign(**facts, epoch=run.history.index + 1))
+    return pd.concat(parts, ignore_index=True)
+
+
 def _fit(experiment: Experiment, material: Recordings, teacher):
     """Returns the network with the best weights, the history as a list of dicts, and the best epoch's number."""
     import tf_keras
