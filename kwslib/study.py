@@ -76,13 +76,13 @@ def assess_all(runs: Sequence[training.Run], data: str, folder: str | Path, n_jo
 def recalls(runs: Sequence[training.Run], predicted: Sequence[dict], data: str, fmt: str = "int8") -> pd.DataFrame:
     """Recall of every class for every run, `predicted` as `assess_all` gives it.
 
-    Columns: task, model, training, seed, label, n, recall, ci_low, ci_high (95 %, Wilson).
+    Columns: dataset, task, model, training, seed, label, n, recall, ci_low, ci_high (95 %, Wilson).
     """
     parts = []
     for run, classes in zip(runs, predicted, strict=True):
         names = np.array(run.experiment.task.labels)
         table = evaluation.recall_table(names, names[run.test(data)[1]], names[classes[fmt]])
-        facts = {"task": run.experiment.task.name, "model": run.experiment.label}
+        facts = {"dataset": run.dataset, "task": run.experiment.task.name, "model": run.experiment.label}
         facts |= {"training": run.experiment.train.name, "seed": run.experiment.seed}
         parts.append(table.assign(**facts)[[*facts, *table.columns]])
     return pd.concat(parts, ignore_index=True)

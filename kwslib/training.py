@@ -127,10 +127,10 @@ def train_all(experiments: Sequence[Experiment], data: str, n_jobs: int = 2) -> 
 
 
 def histories(runs: Sequence[Run]) -> pd.DataFrame:
-    """The epochs of all runs one below the other, with task, model, training, seed and epoch (from 1)."""
+    """The epochs of all runs one below the other, with dataset, task, model, training, seed and epoch (from 1)."""
     parts = []
     for run in runs:
-        facts = {"task": run.experiment.task.name, "model": run.experiment.label}
+        facts = {"dataset": run.dataset, "task": run.experiment.task.name, "model": run.experiment.label}
         facts |= {"training": run.experiment.train.name, "seed": run.experiment.seed}
         parts.append(run.history.assign(**facts, epoch=run.history.index + 1))
     return pd.concat(parts, ignore_index=True)
