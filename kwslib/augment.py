@@ -101,37 +101,54 @@ def alter_clips(clips: np.ndarray, noise: np.ndarray, sample_rate_hz: int, confi
     -1..1. SNR is the ratio of the clip's to the noise's mean power over the whole clip.
     """
     count, size = clips.shape
-    out = clips.astype(np.float32) / np.float32(32768)
-    shift = rng.uniform(-1, 1, count) * config.shift_ms * sample_rate_hz / 1000
+    out = np.empty((count, size), np.float32)
+    shift = (rng.uniform(-1, 1, count) * config.shift_ms * sample_rate_hz / 1000).round().astype(int)
     change = rng.uniform(-1, 1, count) * (rng.random(count) < config.speed_probability)
-    if config.shift_ms or config.speed_percent:
-        out = _move(out, shift, 1 + change * config.speed_percent / 100)
-    if config.gain_db:
-        out *= 10 ** (rng.uniform(-1, 1, (count, 1)).astype(np.float32) * config.gain_db / 20)
-    noisy = rng.random((count, 1)) < config.noise_probability
-    if noisy.any():
-        starts = rng.integers(0, len(noise) - size, (count, 1))
-        background = np.lib.stride_tricks.sliding_window_view(noise, size)[starts[:, 0]].astype(np.float32)
-        background /= np.sqrt(np.mean(background**2, axis=1, keepdims=True)) + 1e-6
-        level = np.sqrt(np.mean(out**2, axis=1, keepdims=True))
-        snr_db = rng.uniform(config.snr_low_db, config.snr_high_db, (count, 1))
-        out += (background * (level * 10 ** (-snr_db / 20) * noisy)).astype(np.float32)
-    return np.clip(out, -1, 1, out=out)
-
-
-def _move(clips, shift, speed):
-    """Read each clip at `speed` about its middle, moved by `shift` samples: linear interpolation, zeros outside."""
-    size = clips.shape[1]
-    place = np.arange(size, dtype=np.float64)
-    out = np.zeros_like(clips)
-    for clip, moved, by, rate in zip(clips, out, shift.round().astype(int), speed, strict=True):
-        if rate != 1:
-            moved[:] = np.interp((place - size / 2) * rate + (size / 2 - by), place, clip, left=0, right=0)
-        elif by >= 0:
-            moved[by:] = clip[: size - by]
-        else:
-            moved[:by] = clip[-by:]
+    speed = 1 + change * config.speed_percent / 100
+    gain = 10 ** (rng.uniform(-1, 1, count) * config.gain_db / 20) / 32768
+    noisy = rng.random(count) < config.noise_probability
+    starts = rng.integers(0, len(noise) - size, count)
+    snr_db = rng.uniform(config.snr_low_db, config.snr_high_db, count)
+    # one clip at a time: whole-batch temporaries cost more in page faults than the arithmetic
+    for row in range(count):
+        clip = _moved(clips[row].astype(np.float32), shift[row], speed[row])
+        np.multiply(clip, np.float32(gain[row]), out=out[row])
+        if noisy[row]:
+            background = noise[starts[row] : starts[row] + size].astype(np.float32)
+            ratio = _rms(out[row]) / (_rms(background) + 1e-6) * 10 ** (-snr_db[row] / 20)
+            background *= np.float32(ratio)
+            out[row] += background
+        np.clip(out[row], -1, 1, out=out[row])
     return out
+
+
+def _rms(signal) -> float:
+    return math.sqrt(np.dot(signal, signal) / len(signal))
+
+
+def _moved(clip, shift, speed):
+    """Read float32 [samples] at `speed` about its middle, `shift` samples later: linearly, with zeros outside."""
+    size = len(clip)
+    if speed != 1:
+        place = np.arange(size, dtype=np.float32) - np.float32(size / 2)
+        place *= np.float32(speed)
+        place += np.float32(size / 2 - shift)
+        np.clip(place, -1, size, out=place)
+        low = np.floor(place).astype(np.intp)
+        place -= low
+        padded = np.zeros(size + 3, np.float32)  # padded[n + 1] is clip[n], with zeros on both sides
+        padded[1 : size + 1] = clip
+        below, above = padded.take(low + 1), padded.take(low + 2)
+        above -= below
+        above *= place
+        above += below
+        return above
+    moved = np.zeros_like(clip)
+    if shift >= 0:
+        moved[shift:] = clip[: size - shift]
+    else:
+        moved[:shift] = clip[-shift:]
+    return moved
 
 
 def mask_features(batch: np.ndarray, config: TrainConfig, rng) -> np.ndarray:
@@ -163,6 +180,9 @@ class Epochs:
     def __init__(self, pool: TrainingPool, task: TaskConfig, front_end: FeatureConfig, config: TrainConfig, seed: int):
         self.pool, self.task, self.front_end, self.config, self.seed = pool, task, front_end, config, seed
         self._plans = {}
+        # what splices are cut from: real keyword and unknown clips, their words as numbers (text compares slowly)
+        self._spoken = np.flatnonzero(~pool.synthetic & (pool.labels < len(task.labels) - 1))
+        self._words = np.unique(pool.words[self._spoken], return_inverse=True)[1]
         self.batches = math.ceil(len(self._plan(0)[0]) / config.batch_size)
 
     def _plan(self, epoch):
@@ -188,9 +208,9 @@ class Epochs:
         for place in np.flatnonzero(rows == _SILENCE):
             start = rng.integers(0, len(noise) - size)
             clips[place] = noise[start : start + size] * rng.uniform(0, 1)
-        spoken = np.flatnonzero(~self.pool.synthetic & (self.pool.labels < len(self.task.labels) - 1))
         for place in np.flatnonzero(rows == _SPLICE):
-            first = rng.choice(spoken)
-            second = rng.choice(spoken[self.pool.words[spoken] != self.pool.words[first]])
-            clips[place] = splice(self.pool.clips[first], self.pool.clips[second], rng)
+            first = rng.integers(len(self._spoken))
+            second = rng.choice(np.flatnonzero(self._words != self._words[first]))
+            pair = self.pool.clips[self._spoken[first]], self.pool.clips[self._spoken[second]]
+            clips[place] = splice(*pair, rng)
         return clips

@@ -1,4 +1,4 @@
-"""How good a model is and how sure that is: accuracy, intervals, recall, confusion, spread over seeds."""
+"""How good a model is and how sure that is: accuracy, intervals, recall, confusion."""
 
 from collections.abc import Sequence
 
@@ -63,16 +63,6 @@ def recall_table(labels: Sequence[str], true: Sequence[str], predicted: Sequence
         numbers = (correct / n, *wilson_interval(correct, n)) if n else (np.nan,) * 3
         rows.append((label, n, *numbers))
     return pd.DataFrame(rows, columns=["label", "n", "recall", "ci_low", "ci_high"])
-
-
-def seed_spread(accuracies: Sequence[float]) -> dict:
-    """Spread over training seeds: dict mean, std (sample, n - 1; NaN for one seed), min, max, seeds."""
-    values = np.asarray(accuracies, float)
-    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
-        raise EvaluationError("accuracies: needed is one finite number or more, one for each seed")
-    std = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
-    extremes = {"min": float(values.min()), "max": float(values.max())}
-    return {"mean": float(values.mean()), "std": std, **extremes, "seeds": len(values)}
 
 
 def _paired(true, predicted):

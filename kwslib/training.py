@@ -18,7 +18,7 @@ from kwslib.config import FeatureConfig, TaskConfig, TrainConfig
 from kwslib.material import Recordings, recordings
 from kwslib.parallel import run_parallel
 
-_VERSION = 1  # raise it when the same settings train another network
+_VERSION = 2  # raise it when the same settings train another network
 _BATCH = 500  # clips at a time for prediction
 
 

@@ -65,11 +65,3 @@ def test_recall_table():
 def test_labels_must_pair_up(predicted):
     with pytest.raises(EvaluationError, match="equally long"):
         evaluation.accuracy(TRUE, predicted)
-
-
-def test_seed_spread():
-    spread = evaluation.seed_spread([0.8, 0.9, 1.0])
-    assert spread == pytest.approx({"mean": 0.9, "std": 0.1, "min": 0.8, "max": 1.0, "seeds": 3})
-    assert np.isnan(evaluation.seed_spread([0.8])["std"])
-    with pytest.raises(EvaluationError, match="one finite number"):
-        evaluation.seed_spread([0.8, float("nan")])
