@@ -2,6 +2,7 @@
 # make test     tests and lint
 # make lab      open JupyterLab
 # make results DATA=folder   execute the notebooks in full mode on a Speech Commands folder, in place
+#                            (ONLY="03 04" for some of them)
 # make clean    remove the virtual environment and results/quick (data/ stays)
 
 SHELL := /bin/bash
@@ -28,7 +29,7 @@ lab: $(READY)
 
 results: $(READY)
 	@test -n "$(DATA)" || { echo "error: say which recordings: make results DATA=folder_of_speech_commands"; exit 2; }
-	@$(BIN)/python -m kwslib notebooks --mode full --data "$(DATA)" --results results --in-place
+	@$(BIN)/python -m kwslib notebooks --mode full --data "$(DATA)" --results results --in-place --only $(ONLY)
 
 clean:
 	rm -rf $(VENV) results/quick

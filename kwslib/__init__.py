@@ -1,8 +1,10 @@
 """Keyword spotting on a microcontroller: from recordings to a quantized model that runs in TensorFlow Lite Micro.
 
 One module for each step, in the order of the data: `config`, `audio`, `dataset` (with `download` and `synthetic`),
-`features`, `augment`, `material`, `models`, `training`, `quantize`, `tflite_graph`, `interpreters`, `evaluation`,
-`artifacts`, `study`. Around them: `cache`, `parallel`, `plotting`, `session`, `notebooks`.
+`features`, `augment`, `material`, `models`, `training` (with `recipes`), `quantize`, `tflite_graph`, `interpreters`,
+`evaluation`, `artifacts`, `study`. Smaller networks: `finetune`, `pruning` (with `masks` and `removal`), `qat`,
+`decode`, `compress`, and the sweeps, `points` and `sweep`. Around them: `cache`, `parallel`, `plotting`, `panels`,
+`session`, `notebooks`.
 """
 
 import os

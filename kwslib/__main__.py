@@ -105,7 +105,8 @@ def export(arguments) -> None:
 
 def notebooks(arguments) -> None:
     """Execute all notebooks in order, with a progress line for each."""
-    run_notebooks(arguments.mode, arguments.data, arguments.results, in_place=arguments.in_place)
+    options = {"in_place": arguments.in_place, "only": arguments.only}
+    run_notebooks(arguments.mode, arguments.data, arguments.results, **options)
 
 
 def _tensor_facts(tensor) -> dict:
@@ -146,6 +147,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--data", default="synthetic", help="as for evaluate (synthetic)")
     command.add_argument("--results", default="results/quick", help="folder for tables, figures, models and copies")
     command.add_argument("--in-place", action="store_true", help="write the executed notebooks over the notebooks")
+    command.add_argument(
+        "--only", nargs="*", default=(), metavar="NN", help="numbers of notebooks, such as 03 04 (all)"
+    )
     return parser
 
 

@@ -93,7 +93,10 @@ def run_tflm(tflite: bytes, features: np.ndarray) -> np.ndarray:
 
 
 def run_reference(tflite: bytes, features: np.ndarray) -> np.ndarray:
-    """Outputs of LiteRT's reference kernels: raw [n, classes]."""
+    """Outputs of LiteRT's reference kernels: raw [n, classes]; every format runs, float16 and dynamic range too.
+
+    Raises InterpreterError if the model does not run, as one with TFLM's own DECODE operator.
+    """
     return _run(_Reference(tflite), tflite, features)
 
 
@@ -118,6 +121,18 @@ def tflm_arena_bytes(tflite: bytes) -> int:
     if not found:
         raise InterpreterError(f"TensorFlow Lite Micro reported no arena size but: {caught[0].strip() or 'nothing'}")
     return int(found[1])
+
+
+def tflm_refusal(tflite: bytes) -> str:
+    """Return "" if TensorFlow Lite Micro takes the model, else its own message in one line, without source files.
+
+    Raises TflmMissingError without the package.
+    """
+    try:
+        _Tflm(tflite)
+    except InterpreterError as error:
+        return re.sub(r"\S+\.(cc|h)(:\d+)?\s*", "", str(error).partition(": ")[2])
+    return ""
 
 
 def class_agreement(tflite: bytes, features: np.ndarray) -> float:
@@ -182,6 +197,19 @@ def _run(interpreter, tflite, features):
     return out
 
 
+def _refuse_fatal(tflite) -> None:
+    """Refuse what both engines answer by ending the process: a softmax of int8 values that are all but constant."""
+    info = describe(tflite)
+    for op in info.ops:
+        start = info.tensors[op.inputs[0]] if op.name == "SOFTMAX" else None
+        # QuantizeMultiplierGreaterThanOne checks scale * 2^26 > 1
+        if start and start.dtype == "int8" and start.scales and start.scales[0] <= 2**-26:
+            raise InterpreterError(
+                f"the model does not run: the input of SOFTMAX is constant (scale {start.scales[0]:.1g}); "
+                "the network is dead, train it again or prune less"
+            )
+
+
 class _Tflm:
     """TensorFlow Lite Micro behind the few methods that both engines share."""
 
@@ -198,7 +226,7 @@ class _Tflm:
             "arena_size": _ARENA_BYTES + 10 * len(tflite),
             "intrepreter_config": config.kPreserveAllTensors if keep_tensors else config.kAllocationRecording,
         }
-        describe(tflite)  # TFLM reads damaged files without a check
+        _refuse_fatal(tflite)  # TFLM reads damaged files without a check
         with captured_stderr() as caught:
             try:
                 self._interpreter, fault = runtime.Interpreter.from_bytes(tflite, **settings), None
@@ -226,7 +254,7 @@ class _Reference:
     def __init__(self, tflite: bytes, keep_tensors: bool = False):
         from ai_edge_litert import interpreter as litert
 
-        describe(tflite)
+        _refuse_fatal(tflite)
         try:
             self._interpreter = litert.Interpreter(
                 model_content=tflite,

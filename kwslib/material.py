@@ -48,8 +48,6 @@ def recordings(data: str, task: TaskConfig, front_end: FeatureConfig) -> Recordi
     labels = np.array([task.labels.index(label) for label in good.label])
     pool = augment.TrainingPool(clips, labels, good.word.to_numpy(), good.synthetic.to_numpy(bool), noise)
 
-    chosen = quantize.calibration_clips(training.label.to_numpy(), CALIBRATION_PER_CLASS, task.seed)
-    calibration, _, _ = dataset.load_clips(training.iloc[chosen], front_end)
     if front_end.normalisation == "per_band" and not front_end.mean:
         front_end = features.fit_normalisation(front_end, clips[np.flatnonzero(~pool.synthetic)[::4]])
     evaluation = {}
@@ -60,8 +58,28 @@ def recordings(data: str, task: TaskConfig, front_end: FeatureConfig) -> Recordi
     digest = hashlib.sha256()
     for part in (clips, labels, noise, *evaluation["validation"]):
         digest.update(np.ascontiguousarray(part))
-    calibration = features.batch_features(calibration, front_end)[..., None]
+    calibration = _calibration(training, front_end, CALIBRATION_PER_CLASS, task.seed)
     return Recordings(index.attrs["dataset"], pool, front_end, evaluation, calibration, digest.hexdigest())
+
+
+def calibration_features(
+    data: str, task: TaskConfig, front_end: FeatureConfig, per_class: int, seed: int, classes: tuple[str, ...] = ()
+) -> np.ndarray:
+    """Features float32 [n, frames, bands, 1] of `per_class` training clips of each of `classes`, all by default.
+
+    `front_end` has its normalisation settled. Raises QuantizeError for a class without training clips.
+    """
+    index = dataset.load_index(data, task, front_end)
+    training = index[index.split == "training"]
+    if classes:
+        training = training[training.label.isin(classes)]
+    return _calibration(training, front_end, per_class, seed, classes)
+
+
+def _calibration(training, front_end, per_class, seed, classes=()):
+    chosen = quantize.calibration_clips(training.label.to_numpy(), per_class, seed, classes)
+    clips, _, _ = dataset.load_clips(training.iloc[chosen], front_end)
+    return features.batch_features(clips, front_end)[..., None]
 
 
 def _spoken_words(task: TaskConfig) -> pd.DataFrame:

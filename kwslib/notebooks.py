@@ -2,11 +2,12 @@
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from kwslib.cache import PROJECT_FOLDER, replacing
 
-TIMEOUT_SECONDS = 3600  # for one cell; nbclient waits for ever without it
+TIMEOUT_SECONDS = 4 * 3600  # for one cell; nbclient waits for ever without it
 
 
 class NotebookError(RuntimeError):
@@ -18,17 +19,25 @@ def find_notebooks(folder: str | Path = PROJECT_FOLDER / "notebooks") -> list[Pa
     return sorted(Path(folder).glob("[0-9][0-9]_*.ipynb"))
 
 
-def run_notebooks(mode: str, data: str, results: str, *, in_place: bool = False, folder=None) -> list[Path]:
+def run_notebooks(
+    mode: str, data: str, results: str, *, in_place: bool = False, only: Sequence[str] = (), folder=None
+) -> list[Path]:
     """Execute every notebook; write executed copies to `results`, or over the notebooks with `in_place`.
 
+    `only` names some of them by their number ("03").
     `mode`, `data` and `results` reach the notebooks' parameters cells as KWS_MODE, KWS_DATA and KWS_RESULTS.
-    A copy is written only when its notebook ran to the end. Raises NotebookError at the first that fails.
+    A copy is written only when its notebook ran to the end. Raises NotebookError at the first that fails and for a
+    number that no notebook has.
     """
     from kwslib.download import VERSIONS
 
     data = data if data in ("synthetic", *VERSIONS) else str(Path(data).resolve())
     os.environ |= {"KWS_MODE": mode, "KWS_DATA": data, "KWS_RESULTS": results, "TF_CPP_MIN_LOG_LEVEL": "3"}
     paths = find_notebooks(folder or PROJECT_FOLDER / "notebooks")
+    for name in only:
+        if not any(path.name.startswith(f"{name}_") for path in paths):
+            raise NotebookError(f"notebook {name!r}: there are {', '.join(path.name[:2] for path in paths)}")
+    paths = [path for path in paths if not only or path.name[:2] in only]
     written = []
     for number, path in enumerate(paths, 1):
         print(f"[{number}/{len(paths)}] {path.name} ({mode} mode) ...", flush=True)

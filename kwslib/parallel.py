@@ -1,41 +1,215 @@
-"""Run TensorFlow jobs side by side, each worker with one thread and without start-up lines on the screen."""
+"""Run jobs side by side: in processes of this machine (joblib's loky), or on a Dask cluster.
 
-import multiprocessing
+Each job has one thread, for TensorFlow too, and TensorFlow's start-up lines stay off the screen.
+`joblib.Parallel` itself is not used: with one of its loky workers dead it does not say which jobs are lost, with a
+dead Dask worker it waits for ever (joblib 1.6.0), and its idle processes keep a script from ending for minutes.
+"""
+
+import functools
+import importlib.machinery
 import os
+import pickle
+import re
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, wait
+from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 from kwslib.interpreters import captured_stderr
 
+CONNECT_SECONDS = 20  # for a scheduler to answer, and for its first worker to come
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+_ENVIRONMENT = dict.fromkeys(_THREADS, "1") | {"TF_CPP_MIN_LOG_LEVEL": "3"}
 
-def run_parallel(function: Callable, arguments: Sequence[tuple], n_jobs: int) -> Iterator[tuple[int, object]]:
-    """Call `function(*arguments[n])` for every n in `n_jobs` processes; yield `(n, result)` as they end.
 
-    The processes are fresh ones (TensorFlow must not be forked). An exception is raised here, and jobs that have
-    not begun are dropped.
+class ParallelError(RuntimeError):
+    """Jobs could not run: no cluster, a missing package, or a process that died; the message says what to do."""
+
+
+def run_parallel(
+    function: Callable, arguments: Sequence[tuple], n_jobs: int, scheduler: str | None = None
+) -> Iterator[tuple[int, object]]:
+    """Call `function(*arguments[n])` for every n, `n_jobs` at a time; yield `(n, result)` as they end.
+
+    With `scheduler` ("tcp://host:8786") the jobs run on all workers of that Dask cluster, whatever `n_jobs` says; see
+    `sweep` for what a cluster needs. An exception is raised here; jobs that have not begun are then dropped, and
+    processes of this machine ended. Raises ParallelError if a process dies twice over the same job.
     """
-    if not arguments:
-        return
-    workers = min(max(1, n_jobs), len(arguments))
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_quiet_worker) as pool:
-        jobs = {pool.submit(function, *words): number for number, words in enumerate(arguments)}
-        try:
-            for job in as_completed(jobs):
-                yield jobs[job], job.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    for number, result, error in outcomes(function, arguments, n_jobs, scheduler):
+        if error is not None:
+            raise error
+        yield number, result
 
 
-def _quiet_worker() -> None:
+def outcomes(
+    function: Callable, arguments: Sequence[tuple], n_jobs: int, scheduler: str | None = None
+) -> Iterator[tuple[int, object, BaseException | None]]:
+    """As `run_parallel`, but yield `(n, result, error)` and go on after an error (`result` is then None).
+
+    When a process dies, the jobs that it may have been at run again, one by one: only that which kills another process
+    has failed.
+    """
+    jobs = [_pickled(function, words) for words in arguments]
+    together, alone = deque(range(len(jobs))), deque()
+    while together or alone:
+        numbers, at_once = (together, len(jobs) if scheduler else max(1, n_jobs)) if together else (alone, 1)
+        with _pool(min(at_once, len(numbers)), scheduler) as pool:
+            for number, job in _run(pool, jobs, numbers, at_once):
+                error = _error(job)
+                if not _died(error):
+                    yield number, None if error else job.result(), error
+                elif numbers is together:
+                    alone.append(number)
+                else:
+                    yield number, None, ParallelError(f"its process died ({_reason(error)})")
+
+
+def _run(pool, jobs: list[bytes], numbers: deque, at_once: int) -> Iterator[tuple[int, object]]:
+    """Yield `(number, future)` as jobs end, with `at_once` in the pool; stop early when one of its processes died.
+
+    No more than those are handed over: what is lost with a process is then what was running.
+    """
+    running, whole = {}, True
+    while running or (numbers and whole):
+        while whole and numbers and len(running) < at_once:
+            number = numbers.popleft()
+            try:
+                running[pool.submit(_call, jobs[number])] = number
+            except RuntimeError as error:  # it died while nothing ran
+                if not running and not _died(error):
+                    raise
+                numbers.appendleft(number)
+                whole = False
+        ended = wait(running, return_when=FIRST_COMPLETED).done
+        whole = whole and not any(_broken(_error(job)) for job in ended)
+        for job in ended:
+            yield running.pop(job), job
+
+
+def _pickled(function: Callable, words: tuple) -> bytes:
+    """One job as bytes: cloudpickle takes functions of a notebook, and the worker is quiet before it unpacks them."""
+    import cloudpickle
+
+    return cloudpickle.dumps((function, words))
+
+
+def _call(job: bytes):
     import joblib
 
-    joblib.parallel_config(backend="sequential")  # idle joblib processes would keep this one from ending for minutes
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    with captured_stderr():
-        import tensorflow as tf
-        import tf_keras  # noqa: F401
+    _prepare_worker()
+    function, words = pickle.loads(job)
+    with joblib.parallel_config(backend="sequential"):  # a worker starts no processes of its own
+        return function(*words)
 
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-        tf.constant(0)
+
+def _error(job) -> BaseException | None:
+    if job.cancelled():
+        return ParallelError("the Dask cluster dropped it; is its scheduler still there?")
+    return job.exception()
+
+
+def _broken(error: BaseException | None) -> bool:
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
+    return isinstance(error, BrokenProcessPool)
+
+
+def _died(error: BaseException | None) -> bool:
+    return _broken(error) or type(error).__name__ == "KilledWorker"  # of distributed, which need not be installed
+
+
+def _reason(error: BaseException) -> str:
+    codes = re.search(r"exit codes of the workers are \{(.*?)\}", str(error))
+    return f"exit code {codes[1]}, out of memory?" if codes else " ".join(str(error).split(". ")[0].split())
+
+
+@contextmanager
+def _pool(n_processes: int, scheduler: str | None):
+    """An executor; its processes end with the block, in the middle of their jobs if the block raises."""
+    if scheduler:
+        with _client(scheduler) as client:
+            yield client.get_executor(pure=False)
+        return
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    pool = ProcessPoolExecutor(n_processes, initializer=_prepare_process, initargs=(os.getpid(),), env=_ENVIRONMENT)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(kill_workers=True)
+        raise
+    pool.shutdown()
+
+
+def _client(scheduler: str):
+    """A connection to a Dask cluster that has a worker, or ParallelError."""
+    try:
+        from distributed import Client
+    except ImportError:
+        message = f'scheduler = {scheduler!r} needs the package distributed: pip install "kwslib[cluster]"'
+        raise ParallelError(message) from None
+    try:
+        place = urlsplit(scheduler)
+        socket.create_connection((place.hostname, place.port), CONNECT_SECONDS).close()  # Client fails with much noise
+        client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:
+        message = f"scheduler = {scheduler!r} does not answer; is `dask scheduler` running there? ({error})"
+        raise ParallelError(message) from None
+    try:
+        client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+    except TimeoutError:
+        client.close()
+        message = f"scheduler = {scheduler!r} has no workers; start some with `dask worker {scheduler}`"
+        raise ParallelError(message) from None
+    return client
+
+
+def _prepare_process(parent: int) -> None:
+    """At the start of a process of this machine: leave Ctrl-C to the parent, and end with it."""
+    from joblib.externals.loky import process_executor
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    process_executor._USE_PSUTIL = False  # else a worker that has loaded 300 MB of recordings counts as leaking
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+@functools.cache
+def _prepare_worker() -> None:
+    """Before the first job of a worker, of a cluster too: one thread, and a quiet TensorFlow."""
+    os.environ.update(_ENVIRONMENT)
+    if "tensorflow" not in sys.modules:
+        sys.meta_path.insert(0, _QuietTensorFlow())
+
+
+class _QuietTensorFlow(importlib.machinery.PathFinder):
+    """Import hook: whenever a job first imports TensorFlow, its start-up lines are swallowed."""
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name != "tensorflow":
+            return None
+        spec = super().find_spec(name, path, target)
+        if spec:
+            load = spec.loader.exec_module
+
+            def quietly(module):
+                with captured_stderr():
+                    load(module)
+                    module.config.threading.set_intra_op_parallelism_threads(1)
+                    module.config.threading.set_inter_op_parallelism_threads(1)
+                    module.constant(0)  # the devices are looked for at the first tensor
+
+            spec.loader.exec_module = quietly
+        return spec

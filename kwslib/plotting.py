@@ -7,16 +7,36 @@ import pandas as pd
 
 from kwslib.cache import replacing
 
-# One colour for each network in every figure (Okabe & Ito's palette, distinct for colour-blind readers).
-COLOURS = {
+# Okabe & Ito's palette, distinct for colour-blind readers: one colour for each network, granularity and format.
+PALETTE = ("#000000", "#0072b2", "#e69f00", "#d55e00", "#cc79a7", "#009e73", "#56b4e9")
+NETWORKS = {
     "paper_cnn": "#000000",
     "ds_cnn": "#0072b2",
     "tc_resnet_w1": "#e69f00",
     "tc_resnet_w2": "#d55e00",
     "tc_resnet_w3": "#cc79a7",
-    "float32": "#999999",
-    "int8": "#009e73",
 }
+GRANULARITIES = {
+    "dense": "#999999",
+    "element": "#0072b2",
+    "vector": "#56b4e9",
+    "kernel": "#009e73",
+    "block2": "#e69f00",
+    "block4": "#d55e00",
+    "2:4": "#cc79a7",
+    "filter": "#000000",
+}
+FORMATS = {
+    "float32": "#999999",
+    "float16": "#56b4e9",
+    "dynamic": "#e69f00",
+    "int8": "#009e73",
+    "int8_per_tensor": "#cc79a7",
+    "int16x8": "#0072b2",
+    "qat": "#d55e00",
+}
+COLOURS = NETWORKS | GRANULARITIES | FORMATS
+MARKERS = {"paper_cnn": "o", "ds_cnn": "s", "tc_resnet_w2": "^"}
 
 
 def use_style() -> None:
@@ -67,3 +87,55 @@ def draw_confusion(axis, confusion: pd.DataFrame, title: str) -> None:
         if confusion.iloc[row, column]:
             colour = "white" if share[row, column] > 0.5 else "black"
             axis.text(column, row, confusion.iloc[row, column], ha="center", va="center", fontsize=6, color=colour)
+
+
+def draw_spread(axis, table: pd.DataFrame, x: str, y: str, by: str, level: str = "", scale: float = 1.0, **style):
+    """Draw a line for each value of column `by`: mean of `y` over seeds at mean `x`, bars of one standard deviation.
+
+    Rows that agree in `by` and `level` (default: `x`) are the seeds of one point; y is multiplied by `scale`.
+    Returns what is drawn as a table: `by`, `level`, x, mean, std, seeds.
+    """
+    parts = []
+    for number, (name, rows) in enumerate(table.groupby(by, sort=False)):
+        points = rows.groupby(level or x).agg(x=(x, "mean"), mean=(y, "mean"), std=(y, "std"), seeds=(y, "count"))
+        points = points.sort_values("x").reset_index(names="level")
+        colour = COLOURS.get(name, PALETTE[number % len(PALETTE)])
+        line = {"color": colour, "marker": MARKERS.get(name, "o"), "label": name, "markersize": 3.5, "capsize": 2}
+        axis.errorbar(points.x, scale * points["mean"], scale * points["std"].fillna(0), **(line | style))
+        parts.append(points.assign(**{by: name}))
+    return pd.concat(parts, ignore_index=True)[[by, "level", "x", "mean", "std", "seeds"]]
+
+
+def draw_layers(axis, table: pd.DataFrame) -> None:
+    """Draw accuracy over the sparsity of one layer at a time: columns layer, sparsity, validation_accuracy."""
+    import matplotlib.pyplot as plt
+
+    lines = table.pivot(index="sparsity", columns="layer", values="validation_accuracy")[table.layer.unique()]
+    for number, (layer, line) in enumerate(lines.items()):
+        colour = plt.cm.viridis(number / len(lines.columns))
+        axis.plot(100 * line.index, 100 * line, color=colour, linewidth=1, label=layer)
+    axis.set_xlabel("sparsity of one layer (%)")
+    axis.legend(fontsize=5, loc="lower left")
+
+
+def draw_changes(axis, table: pd.DataFrame) -> None:
+    """Draw the change that every format makes on every pruning: columns pruning, format, points_mean, points_std."""
+    prunings = list(table.pruning.unique())
+    formats = list(table.format.unique())
+    for number, fmt in enumerate(formats):
+        line = table[table.format == fmt]
+        places = [prunings.index(name) + 0.13 * (number - (len(formats) - 1) / 2) for name in line.pruning]
+        style = {"fmt": "o", "markersize": 3, "capsize": 2, "color": COLOURS[fmt], "label": fmt}
+        axis.errorbar(places, line.points_mean, line.points_std.fillna(0), **style)
+    axis.axhline(0, color="#999999", linewidth=0.7)
+    axis.set_xticks(range(len(prunings)), prunings, rotation=30, ha="right", fontsize=7)
+
+
+def draw_cost(axis, table: pd.DataFrame, cost: str, value: str, front: pd.DataFrame) -> None:
+    """Draw `value` over `cost` in thousands, a point a row, coloured by column format, with the front of the best."""
+    for (model, fmt), rows in table.groupby(["model", "format"], sort=False):
+        style = {"color": COLOURS[fmt], "marker": MARKERS.get(model, "o"), "s": 12, "label": f"{model}, {fmt}"}
+        axis.scatter(rows[cost] / 1e3, 100 * rows[value], **style)
+    line = {"color": "#bbbbbb", "zorder": 0, "drawstyle": "steps-post"}
+    axis.plot(front[cost] / 1e3, 100 * front[value], **line)
+    axis.set_xscale("log")

@@ -88,6 +88,22 @@ def recalls(runs: Sequence[training.Run], predicted: Sequence[dict], data: str, 
     return pd.concat(parts, ignore_index=True)
 
 
+def spread(table: pd.DataFrame, names: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
+    """Mean and sample standard deviation over seeds: columns `names`, seeds, and VALUE_mean, VALUE_std for each."""
+    grouped = table.groupby(list(names), sort=False)
+    columns = {"seeds": (values[0], "count")}
+    for value in values:
+        columns |= {f"{value}_mean": (value, "mean"), f"{value}_std": (value, "std")}
+    return grouped.agg(**columns).reset_index()
+
+
+def front(table: pd.DataFrame, cost: str, value: str) -> pd.DataFrame:
+    """The rows that no other row beats: none costs at most as much and has a higher value. Sorted by cost."""
+    ordered = table.sort_values([cost, value], ascending=[True, False])
+    best = ordered[value].cummax().shift(fill_value=-np.inf)
+    return ordered[ordered[value] > best]
+
+
 def summarise(table: pd.DataFrame) -> pd.DataFrame:
     """Mean, spread and range of the accuracy over seeds for every network and format.
 

@@ -4,12 +4,15 @@ import functools
 import gzip
 import math
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+WEIGHTED_OPS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _SUFFIX = ".tflite"
+_DECODE = "TFLM_DECODE"
 
 
 class ModelFileError(ValueError):
@@ -139,6 +142,57 @@ def describe(tflite: bytes) -> ModelInfo:
     return ModelInfo(tensors, ops, inputs, outputs, parameters, macs, **sizes)
 
 
+def weight_sparsity(tflite: bytes) -> pd.DataFrame:
+    """Zeros among the weights that a file stores: a row for each weight tensor of WEIGHTED_OPS, in their order.
+
+    Columns: op, tensor (name), dtype (as stored, also where float16 or packed weights are unpacked at run time), shape,
+    weights, zeros (stored value equals the zero point), sparsity (zeros / weights).
+    """
+    rows = []
+    for op, tensor in _operands(describe(tflite), 1):
+        points = np.array(tensor.zero_points or (0,))
+        if len(points) > 1:
+            points = points.reshape([-1 if axis == tensor.axis else 1 for axis in range(len(tensor.shape))])
+        zeros = int((tensor.data == points).sum())
+        row = {"op": op.name, "tensor": tensor.name, "dtype": tensor.dtype, "shape": tensor.shape}
+        rows.append(row | {"weights": tensor.size, "zeros": zeros, "sparsity": zeros / tensor.size})
+    return pd.DataFrame(rows, columns=["op", "tensor", "dtype", "shape", "weights", "zeros", "sparsity"])
+
+
+def storage(tflite: bytes) -> dict[str, str]:
+    """Say what a file truly is, read from its tensors, whatever its name claims.
+
+    Keys: input, output; weights, biases (as stored, of WEIGHTED_OPS); activations (what operators hand to each other);
+    scales ("per channel", "per tensor" or "none", of the weights). Values are numpy's type names; several are joined by
+    "+", and "none" stands for nothing of the kind.
+    """
+    info = describe(tflite)
+    known = _constants(info.tensors, info.ops)
+    computed = {index for op in info.ops for index in op.outputs if index not in known}
+    inner = computed - {tensor.index for tensor in info.outputs} or computed
+    weights = [tensor for _, tensor in _operands(info, 1)]
+    counts = [len(tensor.scales) for tensor in weights if tensor.scales]
+    return {
+        "input": _joined(tensor.dtype for tensor in info.inputs),
+        "output": _joined(tensor.dtype for tensor in info.outputs),
+        "weights": _joined(tensor.dtype for tensor in weights),
+        "activations": _joined(info.tensors[index].dtype for index in inner),
+        "biases": _joined(tensor.dtype for _, tensor in _operands(info, 2)),
+        "scales": _joined("per channel" if count > 1 else "per tensor" for count in counts),
+    }
+
+
+def _operands(info, position):
+    """Constants that operators with weights take at `position`: 1 weights, 2 bias, with their operator."""
+    known = _constants(info.tensors, info.ops)
+    users = [op for op in info.ops if op.name in WEIGHTED_OPS and len(op.inputs) > position]
+    return [(op, known[op.inputs[position]]) for op in users if op.inputs[position] in known]
+
+
+def _joined(kinds) -> str:
+    return "+".join(sorted(set(kinds))) or "none"
+
+
 def _only(tensors, what):
     if len(tensors) != 1:
         raise ModelFileError(f"model has {len(tensors)} {what}s: one is needed")
@@ -186,7 +240,7 @@ def _op(schema, model, tensors, number, raw) -> Op:
 
 
 def _macs(name, inputs, outputs, tensors) -> int:
-    if name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+    if name not in WEIGHTED_OPS:
         return 0
     weights = tensors[inputs[1]].shape  # [out, height, width, in], [1, height, width, out] and [out, in]
     for_each_output = math.prod(weights[1:3]) if name == "DEPTHWISE_CONV_2D" else math.prod(weights[1:])
@@ -195,5 +249,27 @@ def _macs(name, inputs, outputs, tensors) -> int:
 
 def _parameters(tensors, ops) -> int:
     """Elements of float or quantized constants, at every operator that takes them: equal biases share a buffer."""
-    constants = [tensors[index] for op in ops for index in op.inputs if tensors[index].data is not None]
-    return sum(tensor.size for tensor in constants if tensor.scales or tensor.dtype.startswith("float"))
+    known = _constants(tensors, ops)
+    taken = [known[index] for op in ops for index in op.inputs if index in known and op.outputs[0] not in known]
+    return sum(tensor.size for tensor in taken if tensor.scales or tensor.dtype.startswith("float"))
+
+
+def _constants(tensors, ops) -> dict[int, Tensor]:
+    """Constants by index, those also that an operator unpacks first, as they are stored: float16, or pruned weights."""
+    known = {tensor.index: tensor for tensor in tensors if tensor.data is not None}
+    for op in ops:
+        if op.name == "DEQUANTIZE" and op.inputs[0] in known:
+            known[op.outputs[0]] = known[op.inputs[0]]
+        if op.name == _DECODE:
+            for output, mask, values in zip(op.outputs, op.inputs[::2], op.inputs[1::2], strict=True):
+                known[output] = _decoded(tensors[output], known[mask].data, known[values].data)
+    return known
+
+
+def _decoded(tensor, mask, values) -> Tensor:
+    """`tensor` with the content that TFLM's DECODE gives it: see `decode.pack_pruned`."""
+    if values[0] != 2:
+        raise ModelFileError(f"{_DECODE} of type {values[0]}: only pruned weights (type 2) can be read")
+    data = np.zeros(tensor.size, tensor.dtype)
+    data[np.unpackbits(mask)[: tensor.size] == 1] = values[16:].view(tensor.dtype)
+    return replace(tensor, data=data.reshape(tensor.shape))

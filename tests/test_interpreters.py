@@ -1,9 +1,11 @@
 """TensorFlow Lite Micro and the reference kernels: the same numbers, and where and why they differ."""
 
+import re
 import sys
 
 import numpy as np
 import pytest
+from format_models import in_format, wide_cnn
 from small_models import SHAPE, random_features, small_tflite
 
 from kwslib import interpreters, quantize
@@ -205,6 +207,41 @@ def test_unsupported_operator_is_named(tflm, capfd):
         interpreters.run_tflm(tflite, random_features(1))
     assert capfd.readouterr().err == ""
     assert interpreters.run_reference(tflite, random_features(1)).shape == (1, 1200)
+
+
+@pytest.mark.parametrize("fmt", quantize.FORMATS)
+def test_what_tflm_takes_and_what_it_refuses(tflm, capfd, fmt):
+    refusals = {
+        "float16": r"input->type == .* was not true\..*DEQUANTIZE",
+        "dynamic": "FLOAT32 with filter type: INT8 not supported.*FULLY_CONNECTED",
+    }
+    refusal = interpreters.tflm_refusal(in_format(fmt))
+    assert capfd.readouterr() == ("", "")
+    if fmt in refusals:
+        assert re.search(refusals[fmt], refusal) and "\n" not in refusal and ".cc" not in refusal
+        with pytest.raises(InterpreterError, match="does not run in TensorFlow Lite Micro"):
+            interpreters.run_tflm(in_format(fmt), random_features(1))
+    else:
+        assert refusal == ""
+        assert interpreters.class_agreement(in_format(fmt), random_features(60)) > 0.97
+
+
+def test_engines_agree_on_int16_but_for_the_dense_layers(tflm):
+    table = interpreters.compare_engines(in_format("int16x8"), random_features(50))
+    dense = table.op == "FULLY_CONNECTED"
+    assert (table.own_different[~dense] == 0).all() and (table.own_max_difference[dense] <= 1).all()
+    assert table.own_different[dense].sum() > 0
+
+
+def test_a_dead_network_is_an_error_not_the_end_of_the_process(tflm):
+    """Both engines check the scale of int8 logits and abort; a sweep would die with them."""
+    model = wide_cnn()
+    model.layers[-2].set_weights([weight * 1e-9 for weight in model.layers[-2].get_weights()])
+    tflite = quantize.to_tflite(model, "int8", random_features(20))
+    for engine in interpreters.ENGINES:
+        with pytest.raises(InterpreterError, match=r"input of SOFTMAX is constant.*network is dead"):
+            interpreters.predict(tflite, random_features(1), engine)
+    assert "SOFTMAX is constant" in interpreters.tflm_refusal(tflite)
 
 
 def test_captured_stderr_gives_the_text_back():

@@ -71,6 +71,14 @@ def test_notebooks_run_in_order_with_their_parameters(write, tmp_path, capsys):
     assert not any("execution" in cell.metadata for cell in nbformat.read(first, as_version=4).cells)
 
 
+def test_some_notebooks_by_their_numbers(write, tmp_path):
+    write("01_first.ipynb", "raise ValueError('not asked for')")
+    second = write("02_second.ipynb", "print('ran')")
+    assert [path.name for path in run(tmp_path, only=("02",))] == [second.name]
+    with pytest.raises(NotebookError, match="notebook '07': there are 01, 02"):
+        run(tmp_path, only=("07",))
+
+
 def test_a_folder_reaches_the_notebook_whatever_it_is_called(write, tmp_path, monkeypatch):
     write("01_ask.ipynb", "import os; print(os.environ['KWS_DATA'])")
     (tmp_path / "synthetic_of_mine").mkdir()

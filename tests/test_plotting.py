@@ -79,7 +79,65 @@ def test_tables(tmp_path):
 def test_colours_are_distinct():
     for name, colour in plotting.COLOURS.items():
         assert matplotlib.colors.is_color_like(colour), name
-    assert len(set(plotting.COLOURS.values())) == len(plotting.COLOURS)
+    kinds = (plotting.NETWORKS, plotting.GRANULARITIES, plotting.FORMATS)
+    assert all(len(set(kind.values())) == len(kind) for kind in kinds)
+    assert len(plotting.COLOURS) == sum(map(len, kinds))  # no name in two kinds
+
+
+SEEDS = pd.DataFrame(
+    {
+        "model": ["paper_cnn"] * 4 + ["new"] * 2,
+        "level": [0.5, 0.5, 0.9, 0.9, 0.5, 0.5],
+        "macs": [52.0, 48.0, 11.0, 9.0, 50.0, 50.0],
+        "accuracy": [0.9, 0.8, 0.6, 0.6, 0.7, 0.9],
+    }
+)
+
+
+def test_spread_over_seeds_is_drawn_and_returned():
+    import matplotlib.pyplot as plt
+
+    _, axis = plt.subplots()
+    drawn = plotting.draw_spread(axis, SEEDS, "macs", "accuracy", "model", "level", scale=100)
+    first = drawn[drawn.model == "paper_cnn"]
+    assert first.x.tolist() == [10, 50] and first.level.tolist() == [0.9, 0.5]
+    assert first["mean"].tolist() == pytest.approx([0.6, 0.85])
+    assert first["std"].tolist() == pytest.approx([0, 0.1 / 2**0.5]) and first.seeds.tolist() == [2, 2]
+    line = axis.containers[0].lines[0]
+    assert line.get_ydata() == pytest.approx([60, 85]) and line.get_color() == plotting.COLOURS["paper_cnn"]
+    assert [text.get_label() for text in axis.containers] == ["paper_cnn", "new"]
+
+
+def test_layers_are_drawn_in_the_order_of_the_network():
+    import matplotlib.pyplot as plt
+
+    _, axis = plt.subplots()
+    rows = [(layer, level, 0.9 - level / 2) for layer in ("conv", "block", "a") for level in (0.0, 0.5)]
+    plotting.draw_layers(axis, pd.DataFrame(rows, columns=["layer", "sparsity", "validation_accuracy"]))
+    assert [line.get_label() for line in axis.lines] == ["conv", "block", "a"]
+    assert axis.lines[0].get_ydata() == pytest.approx([90, 65])
+
+
+def test_changes_stand_side_by_side_on_their_pruning():
+    import matplotlib.pyplot as plt
+
+    _, axis = plt.subplots()
+    rows = [(cut, fmt, 0.1) for cut in ("dense", "element-80") for fmt in ("int8", "int16x8", "qat")]
+    plotting.draw_changes(
+        axis, pd.DataFrame(rows, columns=["pruning", "format", "points_mean"]).assign(points_std=np.nan)
+    )
+    places = np.array([bars.lines[0].get_xdata() for bars in axis.containers], float)
+    assert np.allclose(np.rint(places), [[0, 1]] * 3) and len(np.unique(places)) == 6
+
+
+def test_cost_is_drawn_with_its_front():
+    import matplotlib.pyplot as plt
+
+    _, axis = plt.subplots()
+    table = SEEDS.assign(format="int8")
+    plotting.draw_cost(axis, table, "macs", "accuracy", table[:2])
+    assert [points.get_label() for points in axis.collections] == ["new, int8", "paper_cnn, int8"][::-1]
+    assert axis.get_xscale() == "log" and axis.lines[0].get_xdata() == pytest.approx([0.052, 0.048])
 
 
 def test_features_are_drawn_over_time():

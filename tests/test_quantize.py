@@ -1,14 +1,15 @@
-"""Conversion to int8 and float32, and the draw of calibration clips."""
+"""Conversion to every format, and the draw of calibration clips."""
 
 import warnings
 
 import numpy as np
 import pytest
+from format_models import in_format, wide_cnn
 from small_models import SHAPE, random_features, small_cnn, small_tflite
 
 from kwslib import interpreters, quantize
 from kwslib.quantize import QuantizeError
-from kwslib.tflite_graph import describe
+from kwslib.tflite_graph import describe, storage, weight_sparsity
 
 LABELS = ["yes"] * 30 + ["no"] * 20 + ["unknown"] * 5
 
@@ -103,6 +104,61 @@ def test_conversion_is_quiet(capfd):
     assert capfd.readouterr() == ("", "")
 
 
+STORED = {
+    "float32": ("float32", "float32", "float32", "float32", "none"),
+    "float16": ("float32", "float16", "float32", "float16", "none"),
+    "dynamic": ("float32", "float32+int8", "float32", "float32", "per channel"),
+    "int8": ("int8", "int8", "int8", "int32", "per channel"),
+    "int8_per_tensor": ("int8", "int8", "int8", "int32", "per tensor"),
+    "int16x8": ("int16", "int8", "int16", "int64", "per channel"),
+}
+
+
+@pytest.mark.parametrize("fmt", quantize.FORMATS)
+def test_a_format_is_what_its_name_says(fmt):
+    features = random_features(30, seed=7)  # those of the calibration: nothing is out of range
+    outside, weights, activations, biases, scales = STORED[fmt]
+    assert storage(in_format(fmt)) == {
+        "input": outside,
+        "output": outside,
+        "weights": weights,
+        "activations": activations,
+        "biases": biases,
+        "scales": scales,
+    }
+    exact = wide_cnn().predict(features, verbose=0)
+    found = interpreters.predict(in_format(fmt), features, "reference")
+    np.testing.assert_allclose(found, exact, atol={"float32": 1e-5, "float16": 2e-3, "int16x8": 0.02}.get(fmt, 0.05))
+    assert np.ptp(exact, axis=0).max() > 0.1  # or the comparison says nothing
+
+
+def test_sizes_are_in_order():
+    size = {fmt: len(in_format(fmt)) for fmt in quantize.FORMATS}
+    order = ("float32", "float16", "int16x8", "int8", "int8_per_tensor")
+    assert sorted(order, key=size.get, reverse=True) == list(order)
+    assert size["dynamic"] < size["float16"]
+
+
+def test_per_tensor_means_one_scale_for_every_weight_tensor_dense_layers_too():
+    for fmt, counts in (("int8", [16, 16, 32, 32, 6]), ("int8_per_tensor", [1, 1, 1, 1, 1])):
+        info = describe(in_format(fmt))
+        weights = [info.tensors[op.inputs[1]] for op in info.ops if "CONV" in op.name or "FULLY" in op.name]
+        assert [len(tensor.scales) for tensor in weights] == counts
+
+
+def test_dynamic_leaves_small_weight_tensors_in_float():
+    table = weight_sparsity(in_format("dynamic"))
+    assert table.weights.tolist() == [640, 144, 512, 4096, 192]
+    assert table.dtype.tolist() == ["float32", "float32", "float32", "int8", "float32"]
+
+
+@pytest.mark.parametrize("fmt", quantize.FORMATS)
+def test_zeros_of_a_pruned_network_stay_zero(fmt):
+    kept = [round(0.8 * size) for size in (640, 144, 512, 4096, 192)]
+    assert (weight_sparsity(in_format(fmt, 0.8)).zeros >= kept).all()
+    assert (weight_sparsity(in_format(fmt, 0.8)).sparsity < 0.83).all()
+
+
 @pytest.mark.parametrize(
     "fmt, calibration, message",
     [
@@ -113,12 +169,26 @@ def test_conversion_is_quiet(capfd):
         ("int8", np.zeros(SHAPE, np.float32), r"shape \(30, 40, 1\)"),
         ("int8", np.full((20, *SHAPE), np.nan, np.float32), "NaN"),
         ("float32", np.zeros((20, *SHAPE), np.float32), "leave it out"),
-        ("int4", None, "allowed is 'int8' or 'float32'"),
+        ("float16", np.zeros((20, *SHAPE), np.float32), "fmt 'float16': nothing is calibrated there, leave it out"),
+        ("dynamic", np.zeros((20, *SHAPE), np.float32), "leave it out"),
+        ("int8_per_tensor", None, "int8_per_tensor without calibration data"),
+        ("int16x8", None, "int16x8 without calibration data"),
+        ("int4", None, "allowed is 'float32', 'float16', 'dynamic', 'int8', 'int8_per_tensor', 'int16x8'"),
     ],
 )
 def test_refusals_say_what_is_needed(fmt, calibration, message):
     with pytest.raises(QuantizeError, match=message):
         quantize.to_tflite(small_cnn(), fmt, calibration)
+
+
+def test_int16x8_never_falls_back_to_float():
+    import tensorflow as tf
+    import tf_keras
+
+    start = tf_keras.layers.Input(SHAPE)
+    model = tf_keras.Model(start, tf_keras.layers.Lambda(lambda x: tf.sin(x))(start))
+    with pytest.raises(Exception, match=r"(?i)sin.*not.*support|not.*support.*sin"):
+        quantize.to_tflite(model, "int16x8", random_features(10))
 
 
 def test_a_failed_conversion_shows_the_converter_messages(capfd):

@@ -130,3 +130,16 @@ def test_summary_by_hand():
     assert one["mean"] == 0.8 and one.seeds == 1 and np.isnan(one["std"]) and np.isnan(one.ci)
     assert summary.arena_bytes.tolist() == [1002, 2001, 3000]
     assert summary[["params", "macs", "model_bytes"]].drop_duplicates().to_numpy().tolist() == [[10, 20, 30]]
+
+
+def test_spread_by_hand():
+    table = pd.DataFrame({"model": ["a", "a", "b"], "accuracy": [0.8, 0.9, 0.7], "bytes": [10, 20, 5]})
+    spread = study.spread(table, ["model"], ["accuracy", "bytes"]).set_index("model")
+    assert spread.seeds.tolist() == [2, 1]
+    assert spread.accuracy_mean.tolist() == pytest.approx([0.85, 0.7]) and spread.bytes_mean.tolist() == [15, 5]
+    assert spread.accuracy_std["a"] == pytest.approx(0.1 / math.sqrt(2)) and np.isnan(spread.accuracy_std["b"])
+
+
+def test_the_front_holds_what_nothing_beats():
+    table = pd.DataFrame({"cost": [3, 1, 2, 2, 4], "value": [0.7, 0.5, 0.6, 0.8, 0.8]})
+    assert study.front(table, "cost", "value").index.tolist() == [1, 3]

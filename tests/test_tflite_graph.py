@@ -4,10 +4,11 @@ import sys
 
 import numpy as np
 import pytest
-from small_models import small_cnn, small_tflite
+from format_models import in_format, wide_cnn
+from small_models import random_features, small_cnn, small_tflite
 
 from kwslib import tflite_graph
-from kwslib.tflite_graph import ModelFileError, describe
+from kwslib.tflite_graph import ModelFileError, describe, storage, weight_sparsity
 
 # Counted by hand: output positions x kernel size (x input channels), borders in full.
 MACS = [15 * 20 * 8 * 10 * 4, 15 * 20 * 8 * 3 * 3, 15 * 20 * 8 * 8, 0, 0, 0, 40 * 16, 16 * 6, 0]
@@ -71,6 +72,76 @@ def test_sizes():
     info = describe(content)
     assert info.model_bytes == len(content)
     assert info.gzip_bytes == len(gzip.compress(content, 9)) < len(content)
+
+
+@pytest.mark.parametrize("fmt", ["float16", "int16x8", "int8_per_tensor"])
+def test_parameters_are_the_same_in_every_format(fmt):
+    """Float16 constants stand before a DEQUANTIZE, which equal biases share."""
+    assert describe(in_format(fmt)).parameters == wide_cnn().count_params() == describe(in_format("int8")).parameters
+    assert describe(in_format(fmt)).macs == describe(in_format("int8")).macs
+    assert describe(small_tflite("float16")).parameters == describe(small_tflite("int8")).parameters
+
+
+def test_weight_sparsity_by_hand():
+    import tf_keras
+
+    from kwslib import quantize
+
+    start = tf_keras.layers.Input((2, 2, 1))
+    dense = tf_keras.layers.Dense(2, use_bias=False, name="dense")
+    model = tf_keras.Model(start, dense(tf_keras.layers.Flatten()(start)))
+    # The second column is so small beside the first that its values are zero in int8 with one scale only.
+    dense.set_weights([np.array([[1.0, 0.001], [0.0, 0.0], [-0.5, 0.0005], [0.0, 0.001]])])
+    clips = random_features(10)[:, :2, :2]
+    expected = {"float32": 3, "float16": 3, "int8": 3, "int8_per_tensor": 6}
+    for fmt, zeros in expected.items():
+        table = weight_sparsity(quantize.to_tflite(model, fmt, clips if fmt.startswith("int8") else None))
+        row = table.iloc[0].to_dict()
+        assert len(table) == 1 and (row["op"], row["shape"]) == ("FULLY_CONNECTED", (2, 4))
+        assert (row["weights"], row["zeros"], row["sparsity"]) == (8, zeros, zeros / 8), fmt
+        assert row["dtype"] == fmt.split("_")[0]
+
+
+def test_a_zero_is_the_zero_point():
+    """Old uint8 files have weights with a zero point; theirs is the value that means nothing."""
+    info = describe(small_tflite("int8"))
+    op = info.ops[6]
+    weights = info.tensors[op.inputs[1]]
+    moved = tflite_graph.replace(weights, data=weights.data + np.int8(3), zero_points=(3,) * len(weights.zero_points))
+    tensors = tuple(moved if tensor is weights else tensor for tensor in info.tensors)
+    shifted = tflite_graph.replace(info, tensors=tensors)
+    before = weight_sparsity(small_tflite("int8"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tflite_graph, "describe", lambda tflite: shifted)
+        assert weight_sparsity(b"").zeros.tolist() == before.zeros.tolist()
+
+
+def test_no_weights_no_rows():
+    import tf_keras
+
+    from kwslib import quantize
+
+    start = tf_keras.layers.Input((2, 2, 1))
+    tflite = quantize.to_tflite(tf_keras.Model(start, tf_keras.layers.ReLU()(start)), "float32")
+    assert list(weight_sparsity(tflite).columns) == ["op", "tensor", "dtype", "shape", "weights", "zeros", "sparsity"]
+    assert len(weight_sparsity(tflite)) == 0
+    kinds = dict.fromkeys(("input", "output", "activations"), "float32")
+    assert storage(tflite) == kinds | dict.fromkeys(("weights", "biases", "scales"), "none")
+
+
+def test_a_file_called_float_that_is_quantized_is_exposed():
+    """Float input and output, as such files have: the inside says what it is."""
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(wide_cnn())
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([clip[None]] for clip in random_features(10))
+    named_float = converter.convert()
+    kinds = storage(named_float)
+    assert (kinds["input"], kinds["output"]) == ("float32", "float32")
+    assert (kinds["weights"], kinds["biases"], kinds["scales"]) == ("int8", "int32", "per channel")
+    assert kinds["activations"] == "int8"
+    assert storage(in_format("float32"))["weights"] == "float32"
 
 
 def test_several_outputs_are_refused_where_one_is_needed():
