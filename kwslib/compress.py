@@ -1,5 +1,6 @@
 """A trained network made smaller: pruned, fine-tuned, quantized, converted; each step is done once and cached."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +79,8 @@ def network(variant: Variant, data: str):
     pruning.check_sparsity(small, variant.prune)
     if variant.prune.granularity == "filter":
         small = removal.remove_filters(small, variant.prune.round_to)
-    with cache.replacing(path) as temporary:
+    with cache.replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "You are saving your model as an HDF5 file", UserWarning)
         small.save(temporary, save_format="h5", include_optimizer=False)
     return small
 
@@ -135,7 +137,9 @@ def _quantization_aware(model, variant, run, data):
     import tf_keras
 
     tf_keras.utils.set_random_seed(variant.experiment.seed)
-    aware = qat.quantization_aware(model, preserve_sparsity=variant.prune is not None and variant.fmt == "qat")
+    experiment, keep = variant.experiment, variant.prune is not None and variant.fmt == "qat"
+    calibration = material.recordings(data, experiment.task, experiment.features).calibration
+    aware = qat.quantization_aware(model, preserve_sparsity=keep, calibration=calibration)
     finetune.fit(aware, *finetune.targets(run, data, variant.qat_tune), variant.qat_tune)
     return aware
 

@@ -33,7 +33,7 @@ class Effort:
     tune_epochs_paper: int = 10
     tune_epochs: int = 5
     bank_epochs: int = 8  # different epochs of examples for all fine-tunings
-    qat_epochs: int = 5
+    qat_epochs: int = 3
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
@@ -88,6 +88,5 @@ def tune(label: str, effort: Effort) -> TuneConfig:
 
 
 def qat_tune(effort: Effort) -> TuneConfig:
-    """The fine-tuning under quantization: gentle, but with many steps, which the ranges of TF-MOT need to settle."""
-    settings = {"batch_size": 32, "learning_rate": 2e-4}
-    return TuneConfig(epochs=effort.qat_epochs, bank_epochs=effort.bank_epochs, **settings)
+    """The fine-tuning under quantization: gentle, the network is nearly there."""
+    return TuneConfig(epochs=effort.qat_epochs, bank_epochs=effort.bank_epochs, learning_rate=2e-4)
