@@ -210,6 +210,7 @@ class _QuietTensorFlow(importlib.machinery.PathFinder):
                     module.config.threading.set_intra_op_parallelism_threads(1)
                     module.config.threading.set_inter_op_parallelism_threads(1)
                     module.constant(0)  # the devices are looked for at the first tensor
+                module.get_logger().setLevel("ERROR")  # hints about graphs that are traced anew
 
             spec.loader.exec_module = quietly
         return spec

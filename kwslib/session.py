@@ -38,8 +38,10 @@ def start(mode: str, data: str, results: str, seed: int) -> Session:
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with captured_stderr():  # TensorFlow's start-up lines
+        import tensorflow as tf
         import tf_keras
 
+    tf.get_logger().setLevel("ERROR")  # hints about graphs that are traced anew
     tf_keras.utils.set_random_seed(seed)
     plotting.use_style()
     versions = ", ".join(f"{name} {_version(name)}" for name in _SHOWN)
