@@ -14,7 +14,7 @@ from kwslib.pruning import PruneConfig
 
 pytest.importorskip("tflite_micro", reason="the tflite-micro wheel exists for Linux on x86-64 only")
 TUNE = TuneConfig(epochs=2, bank_epochs=2, batch_size=64)
-QAT = TuneConfig(epochs=1, bank_epochs=2, batch_size=64, learning_rate=2e-4)
+QAT = TuneConfig(epochs=1, bank_epochs=2, batch_size=64, learning_rate=1e-2)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_a_saved_variant_tells_how_it_was_made(element, speech_folder, small_run
     assert name == "models/paper6_tc_resnet_w0.5_element-80_s0.tflite"
     content, meta = artifacts.load_model(tmp_path / name)
     assert content == compress.tflite(element, str(speech_folder))
-    assert meta["prune"] == element.prune.to_dict() and meta["tune"] == TUNE.to_dict()
+    assert PruneConfig.from_dict(meta["prune"]) == element.prune and TuneConfig.from_dict(meta["tune"]) == TUNE
     assert meta["task"] == config.PAPER6.to_dict() and meta["format"] == "int8"
 
 
