@@ -59,9 +59,13 @@ def save_figure(fig, name: str, data: pd.DataFrame, folder: str | Path) -> None:
 
 
 def save_table(table: pd.DataFrame, name: str, folder: str | Path) -> pd.DataFrame:
-    """Write `folder/tables/NAME.csv` and return the table."""
+    """Write `folder/tables/NAME.csv` and return the table; whole numbers keep all digits, others six."""
+    exact = table.copy()
+    for column, values in table.select_dtypes("float").items():
+        if (values.dropna() % 1 == 0).all():  # counts that became float beside a missing value
+            exact[column] = values.astype("Int64")
     with replacing(Path(folder) / "tables" / f"{name}.csv") as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+        exact.to_csv(temporary, index=False, float_format="%.6g")
     return table
 
 

@@ -1,5 +1,7 @@
 """The bank of examples, the targets, and the fine-tuning itself."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,14 @@ def test_targets_mix_the_label_with_the_network_itself(small_run, speech_folder)
     own = small_run.model().predict(features[1, :50].astype(np.float32), verbose=0)
     assert np.allclose(taught[1, :50], own, atol=1e-4)
     assert (labels.argmax(axis=-1) == finetune.bank(small_run.experiment, data, 2)[1]).all()
+
+
+def test_a_network_with_a_teacher_learns_from_it_again(small_run, speech_folder):
+    pupil = dataclasses.replace(small_run.experiment, seed=3, teacher=small_run.experiment)
+    run = dataclasses.replace(small_run, experiment=pupil, weights=small_run.weights.with_stem("not_there"))
+    features, taught = finetune.targets(run, str(speech_folder), TUNE.replace(teacher_share=1.0))
+    teacher = small_run.model().predict(features[0, :50].astype(np.float32), verbose=0)
+    assert np.allclose(taught[0, :50], teacher, atol=1e-4)
 
 
 def test_fitting_goes_through_the_bank_and_learns(small_run, speech_folder):

@@ -76,6 +76,12 @@ def test_tables(tmp_path):
     assert path.read_text() == "model,accuracy\na,0.123457\nb,1\n"
 
 
+def test_counts_keep_all_digits_beside_a_missing_value(tmp_path):
+    table = pd.DataFrame({"macs": [1422656, np.nan], "accuracy": [0.123456789, 1.0]})
+    plotting.save_table(table, "counts", tmp_path)
+    assert (tmp_path / "tables" / "counts.csv").read_text() == "macs,accuracy\n1422656,0.123457\n,1\n"
+
+
 def test_colours_are_distinct():
     for name, colour in plotting.COLOURS.items():
         assert matplotlib.colors.is_color_like(colour), name

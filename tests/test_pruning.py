@@ -196,6 +196,23 @@ def test_removed_channels_are_zero_from_there_on(name):
             assert dead[0] == dead[1] and any(dead[0])
 
 
+@pytest.mark.parametrize("granularity", ["block4", "vector", "kernel", "filter"])
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_another_order_of_what_is_kept_is_no_lost_mask(granularity, scope):
+    """Runs that end an output channel are shorter: which groups fit depends on the order of those that are kept."""
+    dense, asked = network_of("small_cnn") if granularity != "block4" else tiny_network(), settings(granularity)
+    network = pruning.prune_once(dense, asked.replace(scope=scope))
+    zeros = [weight != 0 for weight in network.get_weights()]
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        network.set_weights([keep * rng.normal(1, 0.5, keep.shape) for keep in zeros])
+        pruning.check_sparsity(network, asked.replace(scope=scope))
+    filled = [weight if weight.ndim < 2 else weight + 0.01 for weight in network.get_weights()]
+    network.set_weights(filled)
+    with pytest.raises(PruneError, match="lost its mask"):
+        pruning.check_sparsity(network, asked.replace(scope=scope))
+
+
 def test_what_skip_leaves_dense():
     network = network_of("tc_resnet")
     share = zero_share(pruning.prune_once(network, settings("filter", skip=("logits", "block1_skip"))))

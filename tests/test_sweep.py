@@ -104,6 +104,17 @@ def test_another_version_or_other_recordings_are_computed_anew(marks, kept):
     assert {json.loads(path.read_text())["data"] for path in kept.iterdir()} == {"", "abc"}
 
 
+def test_where_things_lie_is_neither_in_the_key_nor_in_the_table(marks, kept, tmp_path):
+    points = sweep.grid(number=[1, 2])
+    table = sweep.run(point, points, kept, version=1, n_jobs=1, fixed={"folder": marks})
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    again = sweep.run(point, points, kept, version=1, n_jobs=1, fixed={"folder": elsewhere})
+    assert list(table.columns) == ["number", "square", "path", "pair", "error"]
+    pd.testing.assert_frame_equal(again, table)
+    assert calls(marks) == {"1": 1, "2": 1} and calls(elsewhere) == {}
+
+
 def test_a_damaged_entry_is_computed_again(marks, kept):
     points = sweep.grid(number=2, folder=marks)
     for count, text in enumerate(("", '{"rows": [{"square"', "[]", '{"rows": 3}', "\x00"), 2):
