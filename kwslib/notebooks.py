@@ -59,6 +59,7 @@ def _execute(path: Path, target: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook,
+        kernel_manager_class=_patient_manager(),
         timeout=TIMEOUT_SECONDS,
         kernel_name="python3",
         extra_arguments=["--log-level=ERROR"],
@@ -78,6 +79,37 @@ def _execute(path: Path, target: Path) -> None:
         cell.metadata.pop("execution", None)
     with replacing(target) as temporary:
         nbformat.write(notebook, temporary)
+
+
+def _patient_manager():
+    """A kernel manager whose client looks for messages every second.
+
+    The stock client waits for the wake-up of its socket alone, which a message sent at that moment can swallow: it then
+    waits for ever beside an idle kernel (as ipython/ipykernel#1554, on the other side).
+    """
+    import queue
+
+    from jupyter_client import AsyncKernelClient, AsyncKernelManager
+    from jupyter_client.channels import AsyncZMQSocketChannel
+
+    class PatientChannel(AsyncZMQSocketChannel):
+        async def get_msg(self, timeout=None):
+            ends = None if timeout is None else time.monotonic() + timeout
+            while True:
+                left = 1.0 if ends is None else min(1.0, ends - time.monotonic())
+                try:
+                    return await super().get_msg(timeout=max(0.0, left))
+                except queue.Empty:
+                    if ends is not None and time.monotonic() >= ends:
+                        raise
+
+    class PatientClient(AsyncKernelClient):
+        shell_channel_class = iopub_channel_class = PatientChannel
+
+    class PatientManager(AsyncKernelManager):
+        client_factory = PatientClient
+
+    return PatientManager
 
 
 def _short(path: Path) -> str:

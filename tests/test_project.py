@@ -99,7 +99,7 @@ def test_packages_that_the_code_imports_are_direct_requirements():
         imported |= set(re.findall(r"^\s*(?:import|from) (\w+)(?:[. ]|$)", text, flags=re.MULTILINE))
     outside = {names.get(name, name) for name in imported} - set(sys.stdlib_module_names) - {"kwslib"}
     assert {"numpy", "librosa", "tensorflow"} <= outside
-    indirect = {"nbformat", "IPython"}  # they come with nbclient, which takes its objects, and with ipywidgets
+    indirect = {"nbformat", "jupyter_client", "IPython"}  # they come with nbclient and with ipywidgets
     assert outside - indirect <= direct, f"not in pyproject.toml: {outside - indirect - direct}"
 
 
