@@ -150,3 +150,19 @@ def test_results_of_the_readme_are_those_of_the_table():
         line = f"| {row.task} | {row.model} | {row.training} | {100 * row.mean:.1f} ± {100 * row.std:.1f} |"
         assert line in README, line
         assert str(row.n_test) in README and row.seeds == 3
+
+
+def test_pruned_networks_of_the_readme_are_those_of_the_table():
+    table = pd.read_csv(PROJECT_FOLDER / "results" / "tables" / "pruning.csv")
+    names = ["task", "model", "granularity", "target_sparsity"]
+    found = 0
+    for row in study.spread(table, names, ["accuracy"]).itertuples():
+        start = f"| {row.model} | {row.granularity} | {row.target_sparsity:.0%} |"
+        if row.task == "paper6" and start in README:
+            found += 1
+            assert (
+                f"{start} {100 * row.accuracy_mean:.1f} ± {100 * row.accuracy_std:.1f} |" in README and row.seeds == 3
+            )
+    assert found == README.count(" | element | ") + README.count(" | filter | ") + README.count(" | dense | ") + sum(
+        README.count(f" | {name} | ") for name in ("block4", "vector", "2:4")
+    )
