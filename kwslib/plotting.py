@@ -137,9 +137,14 @@ def draw_changes(axis, table: pd.DataFrame) -> None:
 
 def draw_cost(axis, table: pd.DataFrame, cost: str, value: str, front: pd.DataFrame) -> None:
     """Draw `value` over `cost` in thousands, a point a row, coloured by column format, with the front of the best."""
+    from matplotlib import ticker
+
     for (model, fmt), rows in table.groupby(["model", "format"], sort=False):
         style = {"color": COLOURS[fmt], "marker": MARKERS.get(model, "o"), "s": 12, "label": f"{model}, {fmt}"}
         axis.scatter(rows[cost] / 1e3, 100 * rows[value], **style)
     line = {"color": "#bbbbbb", "zorder": 0, "drawstyle": "steps-post"}
     axis.plot(front[cost] / 1e3, 100 * front[value], **line)
     axis.set_xscale("log")
+    axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter(ticker.NullFormatter())
