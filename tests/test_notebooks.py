@@ -169,12 +169,18 @@ def test_all_notebooks_quick(tmp_path):
 
     figures = results / "figures"
     names = {path.stem for path in figures.iterdir()}
-    assert {name[:2] for name in names} >= {"01", "02"}
+    assert {name[:2] for name in names} >= {"01", "02", "03", "04", "05"}
     assert {path.name for path in figures.iterdir()} == {f"{n}.{s}" for n in names for s in ("pdf", "png", "csv")}
     assert all(path.stat().st_size > 0 for path in figures.iterdir())
 
     models = sorted((results / "models").glob("*.tflite"))
-    assert len(models) == (table.format == "int8").sum()
+    pruned = pd.read_csv(results / "tables" / "pruning.csv")
+    saved = set(pruned.model_file.dropna()) | set(
+        pd.read_csv(results / "tables" / "quantization.csv").model_file.dropna()
+    )
+    assert len(saved) > 3 and saved <= {f"models/{path.name}" for path in models}
+    assert len(models) >= (table.format == "int8").sum()
+    assert set(pruned.granularity) >= {"dense", "element", "vector", "block4", "2:4", "filter"}
     for path in models:
         tflite, meta = artifacts.load_model(path)
         assert len(tflite) == meta["model_bytes"] and meta["dataset"] == table.dataset[0]
