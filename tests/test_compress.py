@@ -68,7 +68,7 @@ def test_a_saved_variant_tells_how_it_was_made(element, speech_folder, small_run
     content, meta = artifacts.load_model(tmp_path / name)
     assert content == compress.tflite(element, str(speech_folder))
     assert PruneConfig.from_dict(meta["prune"]) == element.prune and TuneConfig.from_dict(meta["tune"]) == TUNE
-    assert meta["task"] == config.PAPER6.to_dict() and meta["format"] == "int8"
+    assert config.TaskConfig.from_dict(meta["task"]) == config.PAPER6 and meta["format"] == "int8"
 
 
 def test_names_differ_where_variants_do(small_experiment):
