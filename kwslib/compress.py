@@ -11,7 +11,6 @@ from kwslib.pruning import PruneConfig
 from kwslib.training import Experiment
 
 VERSION = 1  # raise it when the same settings give another network or file
-CALIBRATED = ("int8", "int8_per_tensor", "int16x8")
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def tflite(variant: Variant, data: str) -> bytes:
             model = _quantization_aware(model, variant, run, data)
         fmt = "int8" if variant.fmt.startswith("qat") else variant.fmt
         experiment, calibration = variant.experiment, None
-        if variant.fmt in CALIBRATED:
+        if variant.fmt in quantize.CALIBRATED:
             calibration = material.recordings(data, experiment.task, experiment.features).calibration
         content = quantize.to_tflite(model, fmt, calibration)
         with cache.replacing(path) as temporary:

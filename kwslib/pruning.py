@@ -52,8 +52,10 @@ class PruneConfig(_Json):
 
     @property
     def label(self) -> str:
-        """Name in tables and files, such as "element-80", "2:4" or "filter-50"."""
-        return self.granularity if self.granularity == "2:4" else f"{self.granularity}-{100 * self.sparsity:g}"
+        """Name in tables and files, such as "element-80", "element-80-global", "2:4" or "filter-50"."""
+        if self.granularity == "2:4":
+            return self.granularity
+        return f"{self.granularity}-{100 * self.sparsity:g}" + "-global" * (self.scope == "global")
 
 
 def prune(network, config: PruneConfig, steps: int):

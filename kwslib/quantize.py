@@ -9,7 +9,7 @@ from kwslib import qat
 from kwslib.interpreters import captured_stderr
 
 FORMATS = ("float32", "float16", "dynamic", "int8", "int8_per_tensor", "int16x8")
-_CALIBRATED = ("int8", "int8_per_tensor", "int16x8")
+CALIBRATED = ("int8", "int8_per_tensor", "int16x8")
 _FEWEST_CLIPS = 10  # below, the ranges of the activations depend on single clips
 
 
@@ -74,7 +74,7 @@ def to_tflite(model, fmt: str = "int8", calibration: np.ndarray | None = None) -
             f"convert it as 'int8', or the network before that training as {fmt!r}"
         )
     clips = None
-    if fmt in _CALIBRATED and not aware:
+    if fmt in CALIBRATED and not aware:
         clips = _checked(calibration, fmt, tuple(model.input_shape[1:]))
     elif calibration is not None:
         of_what = "a network trained quantization-aware" if aware else f"fmt {fmt!r}"
@@ -88,7 +88,7 @@ def to_tflite(model, fmt: str = "int8", calibration: np.ndarray | None = None) -
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if fmt == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if fmt in _CALIBRATED:
+    if fmt in CALIBRATED:
         converter.inference_input_type = tf.int16 if fmt == "int16x8" else tf.int8
         converter.inference_output_type = converter.inference_input_type
         converter._experimental_disable_per_channel = fmt == "int8_per_tensor"

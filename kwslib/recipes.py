@@ -30,7 +30,7 @@ class Effort:
     short_epochs: int = 40  # of the slow and of the small network
     teacher_epochs: int = 60
     paper_epochs: int = 40  # of the paper's training
-    tune_epochs_paper: int = 10
+    tune_epochs_paper: int = 20
     tune_epochs: int = 5
     bank_epochs: int = 8  # different epochs of examples for all fine-tunings
     qat_epochs: int = 3

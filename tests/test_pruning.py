@@ -62,6 +62,7 @@ def test_settings():
     assert PruneConfig.from_json(settings("filter", skip=["a"]).to_json()) == settings("filter", skip=("a",))
     labels = [settings(g, s).label for g, s in (("element", 0.8), ("2:4", 0.5), ("filter", 0.125))]
     assert labels == ["element-80", "2:4", "filter-12.5"]
+    assert PruneConfig("element", 0.8, scope="global").label == "element-80-global"
     wrong = [{"granularity": "row"}, {"sparsity": 1.0}, {"granularity": "2:4", "sparsity": 0.8}, {"norm": "max"}]
     wrong += [{"scope": "all"}, {"round_to": 0}, {"ramp_end": 1.5}, {"update_steps": 0}, {"skip": (1,)}]
     for changes in wrong:
