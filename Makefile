@@ -1,6 +1,7 @@
 # make run      execute all notebooks in quick mode on the embedded data -> results/quick/
 # make test     tests and lint
 # make lab      open JupyterLab
+# make tools    the cross compiler for the firmware, from Debian's packages (part of make test)
 # make results DATA=folder   execute the notebooks in full mode on a Speech Commands folder, in place
 #                            (ONLY="03 04" for some of them)
 # make clean    remove the virtual environment and results/quick (data/ stays)
@@ -13,13 +14,22 @@ READY := $(VENV)/.ready
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in [(3, 11), (3, 12)])' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: run test lab results clean
+# The cross compiler and what builds with it; QEMU is a second opinion on instruction counts.
+TOOLS := gcc libc6-dev cmake ninja-build gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm
+
+# $(call debian,packages): install them; without the rights, one line that says what to type
+debian = if [ "$$(id -u)" = 0 ]; then sudo=; elif sudo -n true 2>/dev/null; then sudo=sudo; \
+	else echo "error: packages are missing; type: sudo apt-get install $(1)"; exit 2; fi; \
+	$$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y -qq --no-install-recommends $(1) >/dev/null
+
+.PHONY: run test lab results tools clean
 .DELETE_ON_ERROR:
 
 run: $(READY)
 	@$(BIN)/python -m kwslib notebooks --mode quick --data synthetic --results results/quick
 
-test: $(READY)
+test: $(READY) tools
 	@$(BIN)/python -m pytest
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -31,17 +41,19 @@ results: $(READY)
 	@test -n "$(DATA)" || { echo "error: say which recordings: make results DATA=folder_of_speech_commands"; exit 2; }
 	@$(BIN)/python -m kwslib notebooks --mode full --data "$(DATA)" --results results --in-place --only $(ONLY)
 
+tools:
+	@(for tool in cc cmake ninja arm-none-eabi-gcc qemu-system-arm; do command -v $$tool || exit 1; done; \
+		test -e "$$(arm-none-eabi-gcc -print-file-name=nano.specs)") >/dev/null || { \
+		echo "Installing the cross compiler (once, about 150 MB to load) ..."; $(call debian,$(TOOLS)); }
+
 clean:
 	rm -rf $(VENV) results/quick
 
 $(READY): requirements.lock pyproject.toml
 	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info[:2] not in [(3, 11), (3, 12)])' || { \
 		echo "error: Python 3.11 or 3.12 is needed (Debian: sudo apt-get install python3.11-venv), or make ... PYTHON=/path/to/it"; exit 2; }
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
-		version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
-		if [ "$$(id -u)" = 0 ]; then sudo=; elif sudo -n true 2>/dev/null; then sudo=sudo; \
-		else echo "error: the venv module is missing; type: sudo apt-get install python$$version-venv"; exit 2; fi; \
-		$$sudo apt-get update -qq && $$sudo apt-get install -y -qq python$$version-venv; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(call debian,$\
+		$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')); }
 	@echo "Installing the pinned packages into $(VENV) (once, about 3 GB, one to five minutes) ..."
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.lock
