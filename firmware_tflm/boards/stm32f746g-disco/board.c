@@ -1,0 +1,70 @@
+/* Start-up of the board in its order, LED, button, cycle counter, millisecond tick. */
+#include "board.h"
+
+#include "stm32f746.h"
+
+#define LED_PIN 1u     /* LD1 on PI1, high is on: UM1907 */
+#define BUTTON_PIN 11u /* B1 on PI11, high is pressed */
+#define LAR_KEY 0xC5ACCE55u
+
+static volatile uint32_t milliseconds;
+
+static void cycle_counter_init(void)
+{
+    CORE_DEBUG->DEMCR |= CORE_DEBUG_DEMCR_TRCENA;
+    DWT->LAR = LAR_KEY; /* without it CYCCNT stands still on the Cortex-M7 */
+    DWT->CYCCNT = 0;
+    DWT->CTRL |= DWT_CTRL_CYCCNTENA;
+}
+
+static void pins_init(void)
+{
+    RCC->AHB1ENR |= RCC_AHB1ENR_GPIOIEN;
+    (void)RCC->AHB1ENR; /* the clock needs two cycles before the first access */
+    GPIOI->MODER = (GPIOI->MODER & ~(3u << (2 * LED_PIN) | 3u << (2 * BUTTON_PIN))) | 1u << (2 * LED_PIN);
+}
+
+const char *board_init(void)
+{
+    /* Each fault gets its own handler; else all of them arrive as HardFault. */
+    SCB->SHCSR |= SCB_SHCSR_MEMFAULTENA | SCB_SHCSR_BUSFAULTENA | SCB_SHCSR_USGFAULTENA;
+    const char *failed = clock_init();
+    cycle_counter_init();
+    uart_init(clock_read().apb2_hz);
+    pins_init();
+    return failed;
+}
+
+void led_set(bool on)
+{
+    GPIOI->BSRR = on ? 1u << LED_PIN : 1u << (LED_PIN + 16);
+}
+
+bool button_pressed(void)
+{
+    return (GPIOI->IDR & 1u << BUTTON_PIN) != 0;
+}
+
+uint32_t cycle_count(void)
+{
+    return DWT->CYCCNT;
+}
+
+void tick_start(void)
+{
+    milliseconds = 0;
+    SYSTICK->RVR = clock_read().core_hz / 1000 - 1;
+    SYSTICK->CVR = 0;
+    SYSTICK->CSR = SYSTICK_CSR_CLKSOURCE | SYSTICK_CSR_TICKINT | SYSTICK_CSR_ENABLE;
+}
+
+uint32_t tick_ms(void)
+{
+    return milliseconds;
+}
+
+void systick_handler(void);
+void systick_handler(void)
+{
+    milliseconds++;
+}

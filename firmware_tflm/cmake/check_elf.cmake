@@ -1,0 +1,22 @@
+# cmake -DELF=... -DOBJDUMP=... -DNM=... -P check_elf.cmake: refuse (and remove) a program that the chip cannot run.
+execute_process(COMMAND ${OBJDUMP} -d --no-show-raw-insn ${ELF} OUTPUT_VARIABLE code COMMAND_ERROR_IS_FATAL ANY)
+execute_process(COMMAND ${NM} ${ELF} OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+
+# The FPU of the STM32F746 has single precision only: these instructions end in a UsageFault.
+string(REGEX MATCH "[^\n]*\tv[a-z0-9.]*\\.f64[^\n]*" double_precision "${code}")
+if(double_precision)
+    string(FIND "${code}" "${double_precision}" place)
+    string(SUBSTRING "${code}" 0 ${place} before)
+    string(REGEX MATCHALL "<[A-Za-z0-9_.$]+>:" functions "${before}")
+    list(POP_BACK functions function)
+    string(REGEX REPLACE "[ \t]+" " " double_precision "${double_precision}")
+    set(problem "double-precision instruction in ${function}${double_precision}: use float, and f after constants")
+endif()
+string(REGEX MATCH " [TtWw] (_?malloc|_?malloc_r|_?free|_?free_r|_sbrk)\n" heap "${symbols}")
+if(heap)
+    set(problem "${CMAKE_MATCH_1} is linked, but this firmware has no heap: use arrays")
+endif()
+if(problem)
+    file(REMOVE ${ELF})
+    message(FATAL_ERROR "${ELF}: ${problem}")
+endif()
