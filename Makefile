@@ -1,6 +1,7 @@
 # make run      execute all notebooks in quick mode on the embedded data -> results/quick/
 # make test     tests and lint
 # make lab      open JupyterLab
+# make firmware build the firmware for the board -> data/build/stm32f746g-disco/
 # make tools    the cross compiler for the firmware, from Debian's packages (part of make test)
 # make results DATA=folder   execute the notebooks in full mode on a Speech Commands folder, in place
 #                            (ONLY="03 04" for some of them)
@@ -23,7 +24,7 @@ debian = if [ "$$(id -u)" = 0 ]; then sudo=; elif sudo -n true 2>/dev/null; then
 	$$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive \
 		apt-get install -y -qq --no-install-recommends $(1) >/dev/null
 
-.PHONY: run test lab results tools clean
+.PHONY: run test lab firmware results tools clean
 .DELETE_ON_ERROR:
 
 run: $(READY)
@@ -36,6 +37,9 @@ test: $(READY) tools
 
 lab: $(READY)
 	@$(BIN)/jupyter lab notebooks
+
+firmware: $(READY) tools
+	@$(BIN)/python -m kwslib firmware
 
 results: $(READY)
 	@test -n "$(DATA)" || { echo "error: say which recordings: make results DATA=folder_of_speech_commands"; exit 2; }

@@ -7,15 +7,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from kwslib import artifacts, dataset, evaluation, features, interpreters, tflite_graph
+from kwslib import artifacts, dataset, evaluation, features, interpreters, tflite_graph, toolchain
+from kwslib import board as emulated_board
 from kwslib.audio import AudioError
 from kwslib.config import ConfigError, FeatureConfig, TaskConfig
 from kwslib.download import DownloadError
 from kwslib.espeak import SpeechError
+from kwslib.firmware import BoardError
 from kwslib.notebooks import NotebookError, run_notebooks
 
 EXPECTED_ERRORS = (
     AudioError,
+    BoardError,
     ConfigError,
     DownloadError,
     SpeechError,
@@ -26,6 +29,7 @@ EXPECTED_ERRORS = (
     interpreters.TflmMissingError,
     tflite_graph.ModelFileError,
     NotebookError,
+    toolchain.ToolchainError,
 )
 
 
@@ -103,6 +107,18 @@ def export(arguments) -> None:
         print(path)
 
 
+def firmware(arguments) -> None:
+    """Build the firmware with CMake and show how much of each memory it takes."""
+    options = {"FRONTEND": arguments.frontend} if arguments.frontend else {}
+    elf = toolchain.build("stm32f746g-disco", options=options) / "kws.elf"
+    print(f"{toolchain.size_report(elf).to_string(index=False)}\n\n{elf}")
+
+
+def board(arguments) -> None:
+    """Run a firmware on the emulated STM32F746G-Discovery: its serial output, then instructions and cycles."""
+    emulated_board.main(arguments)
+
+
 def notebooks(arguments) -> None:
     """Execute all notebooks in order, with a progress line for each."""
     options = {"in_place": arguments.in_place, "only": arguments.only}
@@ -141,6 +157,12 @@ def _parser() -> argparse.ArgumentParser:
     command = _add(commands, export, "export MODEL.tflite firmware_tflm/model")
     command.add_argument("model", type=Path, metavar="MODEL.tflite", help="model, with MODEL.json beside it")
     command.add_argument("target", type=Path, help="path without suffix; TARGET.h and TARGET.cc are written")
+
+    command = _add(commands, firmware, "firmware --frontend mfcc")
+    command.add_argument("--frontend", help="paper, mfcc, or the JSON file of a model (paper)")
+
+    command = _add(commands, board, "board firmware.elf --seconds 2")
+    emulated_board.add_arguments(command)
 
     command = _add(commands, notebooks, "notebooks --mode quick --data synthetic --results results/quick")
     command.add_argument("--mode", choices=("quick", "full"), default="quick", help="size of the run (quick)")

@@ -93,6 +93,7 @@ def test_packages_that_the_code_imports_are_direct_requirements():
     direct = set(requirements(project["dependencies"] + project["optional-dependencies"]["cluster"]))
     names = {"tensorflow_model_optimization": "tensorflow-model-optimization", "ai_edge_litert": "ai-edge-litert"}
     names |= {"tf_keras": "tf-keras", "tflite_micro": "tflite-micro", "espeakng_loader": "espeakng-loader"}
+    names |= {"elftools": "pyelftools"}
     imported = set()
     for path in (PROJECT_FOLDER / "kwslib").glob("*.py"):
         text = path.read_text(encoding="utf-8")
@@ -166,3 +167,14 @@ def test_pruned_networks_of_the_readme_are_those_of_the_table():
     assert found == README.count(" | element | ") + README.count(" | filter | ") + README.count(" | dense | ") + sum(
         README.count(f" | {name} | ") for name in ("block4", "vector", "2:4")
     )
+
+
+def test_validation_of_the_cycles_in_the_readme_is_that_of_the_table():
+    table = pd.read_csv(PROJECT_FOLDER / "results" / "tables" / "cycle_validation.csv")
+    assert len(table) == 9
+    for row in table.itertuples():
+        line = f"| {row.round} {row.test} | {row.measured_ms:.2f} | {row.estimated_ms:.2f} | {row.error_percent:+.1f} |"
+        assert line in README, line
+    errors = table.error_percent.abs()
+    assert errors.max() <= 5 and errors.mean() <= 2.5
+    assert f"{errors.max():.1f} %" in README and f"{errors.mean():.1f} %" in README
