@@ -90,7 +90,7 @@ def run(
     """Run a firmware from reset until it ends, a limit is reached or the user interrupts.
 
     `path`: .elf, or .bin for an image of the flash. `seconds` (estimated) and `max_instructions` limit the run.
-    `uart_input` arrives at USART1 from when its receiver is on. `audio`: int16 samples [n] or [n, channels] and their
+    `uart_input` arrives at USART1 once its receiver is on. `audio`: int16 samples [n] or [n, channels] and their
     rate in Hz, which SAI2 hears; the run ends 0.1 s after them. `on_uart` is called for each byte that the firmware
     sends. `profile` False runs faster and counts nothing. `unmodelled` "remember" lets the firmware use registers
     that are not modelled.

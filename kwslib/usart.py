@@ -13,7 +13,7 @@ class Usart(Peripheral):
     """A USART in asynchronous mode; a frame takes its time, by BRR and the kernel clock (RM0385 section 31).
 
     What reaches the pin goes to `machine.uart_byte`; `receive(data)` sends bytes to the chip, one frame after another,
-    from when its receiver is on.
+    as soon as its receiver is on.
     """
 
     REGISTERS: ClassVar = {
