@@ -1,0 +1,53 @@
+/* Convolution, weight first: each weight meets all positions, whose accumulators lie in memory. */
+#include <stdbool.h>
+
+#include "requantize.h"
+
+static inline void one_weight(const convolution_t *l, int32_t weight, const int8_t *input, int32_t ky, int32_t kx,
+                              int32_t *sums)
+{
+    for (int32_t row = 0; row < l->output_height; row++) {
+        const int32_t y = row * l->stride_height - l->pad_height + ky;
+        for (int32_t column = 0; column < l->output_width; column++, sums++) {
+            const int32_t x = column * l->stride_width - l->pad_width + kx;
+            if (y >= 0 && y < l->input_height && x >= 0 && x < l->input_width) {
+                *sums += weight * (input[(y * l->input_width + x) * l->input_channels] + l->quantization.input_offset);
+            }
+        }
+    }
+}
+
+static inline void convolve(const convolution_t *layer, const int8_t *input, int8_t *output, bool skip)
+{
+    const convolution_t l = *layer;
+    const int32_t positions = l.output_height * l.output_width;
+    const int8_t *weight = l.weights;
+    int32_t sums[CONVOLVE_POSITIONS];
+    for (int32_t channel = 0; channel < l.output_channels; channel++) {
+        for (int32_t position = 0; position < positions; position++) {
+            sums[position] = l.bias[channel];
+        }
+        for (int32_t ky = 0; ky < l.kernel_height; ky++) {
+            for (int32_t kx = 0; kx < l.kernel_width; kx++) {
+                for (int32_t in = 0; in < l.input_channels; in++, weight++) {
+                    if (!skip || *weight) {
+                        one_weight(&l, *weight, input + in, ky, kx, sums);
+                    }
+                }
+            }
+        }
+        for (int32_t position = 0; position < positions; position++) {
+            output[position * l.output_channels + channel] = requantize(sums[position], &l.quantization, channel);
+        }
+    }
+}
+
+void convolve_weight_first_s8(const convolution_t *layer, const int8_t *input, int8_t *output)
+{
+    convolve(layer, input, output, false);
+}
+
+void convolve_weight_first_skip_s8(const convolution_t *layer, const int8_t *input, int8_t *output)
+{
+    convolve(layer, input, output, true);
+}

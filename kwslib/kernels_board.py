@@ -1,0 +1,77 @@
+"""The kernels on the emulated board: the program `bench_kernels.elf`, behind numpy arrays."""
+
+from pathlib import Path
+
+import numpy as np
+
+from kwslib import toolchain
+from kwslib.kernels import KernelError, Layer
+
+_CALLED = "bench_run"
+
+
+def build() -> Path:
+    """Build the bench; returns its ELF file. Raises `toolchain.ToolchainError`."""
+    return toolchain.build("bench", targets=["bench_kernels"]) / "bench_kernels.elf"
+
+
+class BoardKernels:
+    """A bench_kernels.elf that waits for layers; weights lie in flash, activations in DTCM."""
+
+    def __init__(self, elf: str | Path, recorder: bool = True):
+        from kwslib.machine import Firmware, Machine
+
+        self.machine = Machine(Firmware.load(elf), recorder=recorder)
+        self.machine.run(until="bench_ready")
+
+    def run(self, kernel: str, layer: Layer, values: np.ndarray, n_out: int, dtype="int8") -> np.ndarray:
+        """Run a kernel on input `values`; returns `n_out` values of `dtype`. Raises KernelError, BoardError."""
+        content, flash = self._arguments(layer.members, b"")
+        for symbol, data in (("bench_flash", flash), ("bench_layer", content), ("bench_input", values.tobytes())):
+            room = self._room(symbol)
+            if len(data) > room:
+                raise KernelError(f"{len(data)} bytes do not fit {symbol} of the bench, which has {room}")
+            self.machine.write(symbol, data)
+        self.machine.write("bench_kernel", (self.machine.symbol(kernel) | 1).to_bytes(4, "little"))
+        self._before = self.machine.recorder.snapshot() if hasattr(self.machine.recorder, "snapshot") else None
+        self.machine.run(until="bench_done")
+        self.cycles = int.from_bytes(self.machine.read("bench_cycles", 4), "little")
+        output = self.machine.read("bench_output", n_out * np.dtype(dtype).itemsize)
+        self._after = self.machine.recorder.snapshot() if self._before else None
+        self.machine.run(until="bench_ready")
+        return np.frombuffer(output, dtype)
+
+    def costs(self) -> dict[str, int]:
+        """Instructions (exact), cycles, low and high (estimates) of the last run, with its few steps around it."""
+        from kwslib import profile
+
+        return {
+            name: profile.totals(self._after, self._before)[name] for name in ("instructions", "cycles", "low", "high")
+        }
+
+    def profile(self):
+        """Table by function of the last run: see `profile.table`."""
+        from kwslib import profile
+
+        return profile.table(self._after, self.machine.firmware, self._before)
+
+    def _room(self, symbol):
+        from elftools.elf.elffile import ELFFile
+
+        with self.machine.firmware.path.open("rb") as file:
+            return ELFFile(file).get_section_by_name(".symtab").get_symbol_by_name(symbol)[0]["st_size"]
+
+    def _arguments(self, members, flash):
+        """Bytes of a struct, and of the flash that its pointers point to."""
+        content = b""
+        for value in members.values():
+            if isinstance(value, dict):
+                inner, flash = self._arguments(value, flash)
+                content += inner
+            elif isinstance(value, np.ndarray):
+                flash += bytes(-len(flash) % 32)
+                content += (self.machine.symbol("bench_flash") + len(flash)).to_bytes(4, "little")
+                flash += value.tobytes()
+            else:
+                content += int(value).to_bytes(4, "little", signed=True)
+        return content, flash

@@ -1,0 +1,167 @@
+"""Kernels in C against TensorFlow Lite Micro and against each other, on this computer and on the emulated board."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from kwslib import cache, interpreters, kernels, kernels_board, kernels_network
+from kwslib.kernels import KernelError, Layer
+from kwslib.kernels_host import HostKernels
+from kwslib.tflite_graph import describe, read_model
+
+MODELS = cache.PROJECT_FOLDER / "results" / "models"
+DENSE, PRUNED = "paper6_paper_cnn_ours_s0", "paper6_paper_cnn_element-80_s0"
+PLAIN = {
+    "CONV_2D": ("convolve_s8", "convolve_skip_s8", "convolve_weight_first_s8", "convolve_weight_first_skip_s8"),
+    "DEPTHWISE_CONV_2D": ("depthwise_convolve_s8",),
+    "FULLY_CONNECTED": ("fully_connected_s8", "fully_connected_skip_s8"),
+}
+# Estimated 245,400 and 92,800 (80 % zeros) for the convolution, 325,700 and 156,400 for the network, when written.
+MOST_CYCLES = {"packed": (252_000, 335_000), "sparse": (96_000, 161_000)}
+
+
+@pytest.fixture(scope="module")
+def host():
+    return HostKernels()
+
+
+@pytest.fixture(scope="module")
+def board():
+    return kernels_board.BoardKernels(kernels_board.build())
+
+
+def tflm_tensors(tflite, values):
+    """Function from the index of a tensor to what TFLM computes for it."""
+    interpreter = interpreters._Tflm(tflite, keep_tensors=True)
+    interpreter.invoke(values.reshape(describe(tflite).input.shape))
+    return lambda index: np.ravel(interpreter.tensor(index)).copy()
+
+
+def random_layer(columns, weights, seed=0):
+    """A convolution of nine positions whose patches touch, with weights [filters, columns]."""
+    rng, n_filters = np.random.default_rng(seed), len(weights)
+    scales = rng.uniform(2e-5, 2e-4, n_filters)
+    multiplier, shift = np.array([kernels.quantize_multiplier(scale) for scale in scales], np.int32).T
+    quantization = {"input_offset": 17, "output_offset": -5, "minimum": -128, "maximum": 127}
+    quantization |= {"multiplier": np.ascontiguousarray(multiplier), "shift": np.ascontiguousarray(shift)}
+    sizes = {"input_height": 1, "input_width": 9 * columns, "input_channels": 1, "kernel_height": 1}
+    sizes |= {"kernel_width": columns, "output_height": 1, "output_width": 9, "output_channels": n_filters}
+    sizes |= {"stride_height": 1, "stride_width": columns, "pad_height": 0, "pad_width": 0}
+    bias = rng.integers(-5000, 5000, n_filters).astype(np.int32)
+    return Layer("convolution_t", sizes | {"weights": weights, "bias": bias, "quantization": quantization})
+
+
+def convolve(engine, layer, values, variant):
+    """Output of a packed kernel as a plain one has it: [position, filter], int8."""
+    pack = kernels.pack_sparse_convolution if variant == "sparse" else kernels.pack_convolution
+    packed = pack(layer)
+    panel, n_panel = ("sparse_panel_s8", 5 * 255) if variant == "sparse" else ("panels_s8", 3 * 1024)
+    dtype = "int32" if variant == "sparse" else "int16"
+    padded = engine.run(panel, kernels.panels_layer(layer, packed), values, n_panel, dtype)
+    n_out = 9 * packed.members["filters"]
+    output = engine.run(f"convolve_{variant}_s8", packed, np.pad(padded, (0, 16)), n_out, "int16")
+    return output.reshape(-1, 9).T.astype(np.int8)
+
+
+def test_quantize_multiplier():
+    assert kernels.quantize_multiplier(1.0) == (2**30, 1)
+    assert kernels.quantize_multiplier(0.75) == (3 * 2**29, 0)
+    assert kernels.quantize_multiplier(1 - 2**-40) == (2**30, 1)  # rounds up to the next power of two
+    assert kernels.quantize_multiplier(0.0) == kernels.quantize_multiplier(2.0**-33) == (0, 0)
+
+
+@pytest.mark.parametrize("model", ["kws10_ds_cnn_ours_s0", PRUNED])
+def test_plain_kernels_equal_tflm_layer_by_layer(host, model):
+    tflite = read_model(MODELS / f"{model}.tflite")
+    info = describe(tflite)
+    values = np.random.default_rng(0).normal(0, 50, info.input.size).clip(-128, 127).astype(np.int8)
+    tensor = tflm_tensors(tflite, values)
+    for op in filter(lambda op: op.macs, info.ops):
+        expected = tensor(op.outputs[0])
+        for kernel in PLAIN[op.name]:
+            layer = kernels.plain_layer(info, op)
+            found = host.run(kernel, layer, tensor(op.inputs[0]), expected.size)
+            np.testing.assert_array_equal(found, expected, err_msg=f"{kernel} {op.index}")
+
+
+def test_plain_kernels_on_the_board(host, board):
+    tflite = read_model(MODELS / f"{PRUNED}.tflite")
+    layer = kernels.plain_layers(tflite)[2]
+    values = np.random.default_rng(0).integers(-128, 128, layer.members["inputs"]).astype(np.int8)
+    for kernel in PLAIN["FULLY_CONNECTED"]:
+        expected = host.run(kernel, layer, values, 128)
+        np.testing.assert_array_equal(board.run(kernel, layer, values, 128), expected)
+
+
+@pytest.mark.parametrize(("model", "variant"), [(DENSE, "packed"), (PRUNED, "packed"), (PRUNED, "sparse")])
+def test_network_equals_tflm_and_costs_no_more_than_before(host, board, model, variant):
+    tflite = read_model(MODELS / f"{model}.tflite")
+    info = describe(tflite)
+    weighted = [op for op in info.ops if op.macs]
+    values = np.random.default_rng(1).normal(-17, 40, info.input.size).clip(-128, 127).astype(np.int8)
+    tensor, calls = tflm_tensors(tflite, values), kernels_network.steps(tflite, variant)
+    here, _ = kernels_network.run(host, calls, values)
+    there, costs = kernels_network.run(board, calls, values)
+    np.testing.assert_array_equal(here[1].reshape(186, 9).T.ravel(), tensor(weighted[0].outputs[0]))
+    for op, found in zip(weighted[1:], here[2:], strict=True):
+        expected = tensor(op.outputs[0])
+        np.testing.assert_array_equal(found[: expected.size], expected)
+    for number, (one, other) in enumerate(zip(here, there, strict=True)):
+        if number:  # a panel has gaps that no kernel writes
+            np.testing.assert_array_equal(one, other)
+    assert np.std(there[-1][: info.output.size]) > 0
+    most_convolution, most_network = MOST_CYCLES[variant]
+    assert costs[1]["cycles"] < most_convolution and sum(cost["cycles"] for cost in costs) < most_network
+
+
+@pytest.mark.parametrize("engine", ["host", "board"])
+def test_unusual_filters(request, host, engine):
+    rng = np.random.default_rng(2)
+    weights = np.zeros((8, 200), np.int8)
+    weights[1, [0, 199]] = 127, -127  # a distance above 63
+    weights[2, 64] = 5
+    weights[3] = 127  # more than a sum of 21 bits holds
+    weights[4] = -127
+    weights[5] = rng.integers(-127, 128, 200)
+    weights[6, ::2] = rng.integers(-127, 128, 100)
+    weights[7, 199] = 1
+    layer = random_layer(200, weights)
+    for values in (rng.integers(-128, 128, 1800), np.full(1800, -128), np.full(1800, 127)):
+        values = values.astype(np.int8)
+        expected = host.run("convolve_s8", layer, values, 72).reshape(9, 8)
+        for variant in kernels_network.VARIANTS:
+            found = convolve(request.getfixturevalue(engine), layer, values, variant)
+            np.testing.assert_array_equal(found, expected, err_msg=variant)
+
+
+@pytest.mark.parametrize("engine", ["host", "board"])
+def test_unusual_outputs(request, host, engine):
+    rng = np.random.default_rng(3)
+    weights = np.zeros((5, 300), np.int8)
+    weights[1, 299], weights[2, [0, 128, 256]] = -3, 9  # distances above 127
+    weights[3] = rng.integers(-127, 128, 300)
+    convolution = random_layer(300, weights, seed=4).members
+    names = ("weights", "bias", "quantization")
+    layer = Layer("fully_connected_t", {"inputs": 300, "outputs": 5} | {name: convolution[name] for name in names})
+    values = rng.integers(-128, 128, 300).astype(np.int8)
+    expected = host.run("fully_connected_s8", layer, values, 5)
+    run, padded = request.getfixturevalue(engine).run, np.pad(values.astype(np.int16), (0, 32))
+    packed, sparse = kernels.pack_fully_connected(layer), kernels.pack_sparse_fully_connected(layer)
+    np.testing.assert_array_equal(run("fully_connected_packed_s8", packed, padded, 8, "int16")[:5], expected)
+    np.testing.assert_array_equal(run("fully_connected_sparse_s8", sparse, padded, 5, "int16"), expected)
+
+
+def test_what_does_not_fit_is_refused():
+    layer = random_layer(200, np.ones((2, 200), np.int8))
+    quantization = layer.members["quantization"]
+    for member, value, message in (("maximum", 100, "clamps"), ("shift", np.array([0, -3], np.int32), "scales")):
+        changed = replace(layer, members=layer.members | {"quantization": quantization | {member: value}})
+        with pytest.raises(KernelError, match=message):
+            kernels.pack_convolution(changed)
+    with pytest.raises(KernelError, match="even number of filters"):
+        kernels.pack_convolution(random_layer(200, np.ones((3, 200), np.int8)))
+    with pytest.raises(KernelError, match="above -128"):
+        kernels.pack_convolution(random_layer(200, np.full((2, 200), -128, np.int8)))
+    with pytest.raises(KernelError, match=r"DEPTHWISE_CONV_2D.*needed is CONV_2D"):
+        kernels_network.steps(read_model(MODELS / "kws10_ds_cnn_ours_s0.tflite"))
