@@ -79,8 +79,10 @@ def table(tflite: bytes, board) -> pd.DataFrame:
 
     Columns: variant (plain, packed, sparse), layer (its number among those with weights), kernel, instructions (exact),
     cycles, low, high (estimates), cycles_per_mac (of all weights, zeros too). Layer 0 of a packed variant has a row for
-    the kernel that lays its input out; the rows of a variant add up to the network without its softmax.
+    the kernel that lays its input out; the rows of a variant add up to the network without its softmax. Raises
+    KernelError for another network than `paper_cnn`.
     """
+    calls = {variant: steps(tflite, variant) for variant in VARIANTS}
     info = describe(tflite)
     macs = [op.macs for op in info.ops if op.macs]
     values = np.random.default_rng(0).integers(-128, 128, info.input.size).astype(np.int8)
@@ -93,16 +95,29 @@ def table(tflite: bytes, board) -> pd.DataFrame:
             board.run(kernel, layer, np.resize(values, n_in), n_out)
             rows.append({"variant": "plain", "layer": number, "kernel": kernel} | board.costs())
     for variant in VARIANTS:
-        for number, cost in enumerate(run(board, steps(tflite, variant), values)[1]):
+        for number, cost in enumerate(run(board, calls[variant], values)[1]):
             rows.append({"variant": variant, "layer": max(0, number - 1)} | cost)
     costs = pd.DataFrame(rows)
     costs["cycles_per_mac"] = (costs.cycles / costs.layer.map(dict(enumerate(macs)))).round(3)
     return costs
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print the table of one model."""
     from kwslib import kernels_board
+    from kwslib.firmware import BoardError
+    from kwslib.tflite_graph import ModelFileError
+    from kwslib.toolchain import ToolchainError
 
-    costs = table(read_model(sys.argv[1]), kernels_board.BoardKernels(kernels_board.build()))
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    try:
+        costs = table(read_model(sys.argv[1]), kernels_board.BoardKernels(kernels_board.build()))
+    except (KernelError, ModelFileError, ToolchainError, BoardError) as error:
+        sys.exit(f"error: {error}")
     print(costs.to_string(index=False))
     print(costs[costs.variant != "plain"].groupby("variant")[["instructions", "cycles", "low", "high"]].sum())
+
+
+if __name__ == "__main__":
+    main()

@@ -178,3 +178,12 @@ def test_validation_of_the_cycles_in_the_readme_is_that_of_the_table():
     errors = table.error_percent.abs()
     assert errors.max() <= 5 and errors.mean() <= 2.5
     assert f"{errors.max():.1f} %" in README and f"{errors.mean():.1f} %" in README
+
+
+def test_costs_of_the_front_end_in_the_readme_are_those_of_the_table():
+    table = pd.read_csv(PROJECT_FOLDER / "results" / "tables" / "frontend_speed.csv")
+    hops = table[table.part == "hop"].set_index("setting")
+    paper, mfcc = hops.loc["paper"], hops.loc["mfcc"]
+    assert f"| one hop, instructions | {paper.instructions:,.0f} | {mfcc.instructions:,.0f} |" in README
+    line = f"| one hop, estimated cycles | {paper.cycles:,.0f} (0.16 of 32 ms) | {mfcc.cycles:,.0f} (0.08 of 20 ms) |"
+    assert line in README and paper.cycles <= 60_000 and mfcc.cycles <= 40_000
