@@ -1,10 +1,9 @@
 /* Real FFT of 2 N samples as a complex FFT of N points: decimation in time, radix 8 after a first pass of radix
  * 8, 4 or 2. The first pass applies the window and the digit reversal, so that neither costs a pass of its own.
  *
- * Why not a package: estimated cycles on the emulated board, gcc 12 -O3, tables in DTCM, for 1024 and 512 samples
- *   this file, with conversion from 16 bits, window and power of the bins   27,900   13,100
- *   CMSIS-DSP 1.10 arm_rfft_fast_f32, the FFT alone                         35,200   18,500
- *   KissFFT (2026-04) kiss_fftr, the FFT alone                              60,300   22,000
+ * Why not a package: CMSIS-DSP 1.10 arm_rfft_fast_f32 and KissFFT kiss_fftr, built beside it with gcc 12 -O3 and run
+ * once on the emulated board with tables in DTCM, took more estimated cycles for the FFT alone than this file with
+ * conversion from 16 bits, window and power of the bins (its own figures: benchmarks/frontend.py).
  * Compile with -O3 and without contraction to fused multiply-add (-ffp-contract=off, which -std=c11 implies): on the
  * Cortex-M7 an addition behind a VFMA waits, and without it every computer gets the same bits. */
 #include "frontend_fft.h"
