@@ -31,7 +31,7 @@ run: $(READY)
 	@$(BIN)/python -m kwslib notebooks --mode quick --data synthetic --results results/quick
 
 test: $(READY) tools
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 

@@ -1,20 +1,16 @@
 """The front end in C (`firmware_tflm/frontend`) as a library on this computer, behind numpy arrays."""
 
-import os
-import shlex
-import subprocess
 from pathlib import Path
 
 import numpy as np
 
-from kwslib import cache, frontend_c
+from kwslib import cache, frontend_c, toolchain
 from kwslib.config import FeatureConfig
 from kwslib.frontend_c import FrontendError
 
 SOURCE_FOLDER = cache.PROJECT_FOLDER / "firmware_tflm" / "frontend"
 _SOURCES = ("frontend.c", "frontend_fft.c", "frontend_mel.c", "frontend_stages.c")
-_FLAGS = ("-std=c11", "-O2", "-fPIC", "-shared", "-fno-math-errno", "-ffp-contract=off")
-_FLAGS += ("-Wall", "-Wextra", "-Wdouble-promotion", "-Werror")
+_FLAGS = ("-fno-math-errno", "-ffp-contract=off", "-Wall", "-Wextra", "-Wdouble-promotion", "-Werror")
 _DECLARATIONS = """
 typedef struct { %s } stages;
 extern uint32_t frontend_bytes;
@@ -29,7 +25,10 @@ void frontend_log(const float *mel, float *log_mel);
 
 
 class HostFrontend:
-    """The C code, compiled for this computer: `firmware_tflm/frontend` behind numpy arrays."""
+    """The C code, compiled for this computer: `firmware_tflm/frontend` behind numpy arrays.
+
+    Raises FrontendError for settings that the C code cannot serve, and `toolchain.ToolchainError`.
+    """
 
     def __init__(self, config: FeatureConfig):
         import cffi
@@ -135,25 +134,12 @@ def split_stages(content: bytes, config: FeatureConfig) -> dict[str, np.ndarray]
 
 
 def _build(config: FeatureConfig) -> Path:
-    """Shared library of the C code for `config`, compiled once for each state of the sources."""
-    compiler = shlex.split(os.environ.get("CC", "cc"))
-    texts = frontend_c.texts(config, "the host library")
-    sources = sorted(SOURCE_FOLDER.glob("frontend*.[ch]"))
-    key = cache.cache_key({"tables": texts, "flags": [*compiler, *_FLAGS], "sources": cache.content_digest(sources)})
-    library = cache.data_folder() / "cache" / "frontend" / f"{key}.so"
-    if library.is_file():
-        return library
-    folder = library.with_suffix("")
-    frontend_c.write_tables(config, folder, "the host library")
-    inputs = [SOURCE_FOLDER / name for name in _SOURCES] + [folder / "frontend_tables.c"]
-    with cache.replacing(library) as temporary:
-        command = [*compiler, *_FLAGS, "-I", SOURCE_FOLDER, "-I", folder, *inputs, "-lm", "-o", temporary]
-        try:
-            done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
-        except OSError:
-            raise FrontendError(
-                f"C compiler {compiler[0]!r} not found: apt-get install gcc, or name another one in CC"
-            ) from None
-        if done.returncode:
-            raise FrontendError("the front end does not compile: " + "\n".join(done.stderr.splitlines()[:5]))
-    return library
+    """Shared library of the C code for `config`."""
+    key = cache.cache_key({"tables": frontend_c.texts(config, "the host library")})
+    folder = cache.data_folder() / "cache" / "frontend" / key
+    tables = folder / "frontend_tables.c"
+    if not tables.is_file():
+        frontend_c.write_tables(config, folder, "the host library")
+    sources = [SOURCE_FOLDER / name for name in _SOURCES] + [tables]
+    flags = [*_FLAGS, f"-I{SOURCE_FOLDER}", f"-I{folder}"]
+    return toolchain.host_library("frontend", sources, [*SOURCE_FOLDER.glob("frontend*.h"), *folder.glob("*.h")], flags)

@@ -1,22 +1,21 @@
 """The kernels (`firmware_tflm/kernels`) as a library on this computer, behind numpy arrays."""
 
-import os
 import re
-import shlex
-import subprocess
-from pathlib import Path
 
 import numpy as np
 
-from kwslib import cache
-from kwslib.kernels import KernelError, Layer
+from kwslib import cache, toolchain
+from kwslib.kernels import Layer
 
 SOURCE_FOLDER = cache.PROJECT_FOLDER / "firmware_tflm" / "kernels"
-_FLAGS = ("-std=c11", "-O2", "-fPIC", "-shared", "-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Werror")
+_FLAGS = ("-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Werror")
 
 
 class HostKernels:
-    """The C code of the kernels, compiled for this computer; inner loops in assembly are replaced by C."""
+    """The C code of the kernels, compiled for this computer; inner loops in assembly are replaced by C.
+
+    Raises `toolchain.ToolchainError`.
+    """
 
     def __init__(self):
         import cffi
@@ -24,7 +23,8 @@ class HostKernels:
         self._ffi = cffi.FFI()
         text = (SOURCE_FOLDER / "kernels.h").read_text(encoding="utf-8")
         self._ffi.cdef(re.sub(r"^#(ifndef|endif|include|define KERNELS_H).*$", "", text, flags=re.MULTILINE))
-        self._library = self._ffi.dlopen(str(_build()))
+        sources, headers = (sorted(SOURCE_FOLDER.glob(pattern)) for pattern in ("*_s8.c", "*.h"))
+        self._library = self._ffi.dlopen(str(toolchain.host_library("kernels", sources, headers, _FLAGS)))
 
     def run(self, kernel: str, layer: Layer, values: np.ndarray, n_out: int, dtype="int8") -> np.ndarray:
         """Run a kernel on input `values`; returns `n_out` values of `dtype`."""
@@ -52,24 +52,3 @@ class HostKernels:
             else:
                 given[name] = int(value)
         return given
-
-
-def _build() -> Path:
-    """Shared library of the kernels, compiled once for each state of the sources."""
-    compiler = shlex.split(os.environ.get("CC", "cc"))
-    sources = sorted(SOURCE_FOLDER.glob("*_s8.c"))
-    state = {"flags": [*compiler, *_FLAGS], "sources": cache.content_digest(sorted(SOURCE_FOLDER.glob("*.[ch]")))}
-    library = cache.data_folder() / "cache" / "kernels" / f"{cache.cache_key(state)}.so"
-    if library.is_file():
-        return library
-    with cache.replacing(library) as temporary:
-        command = [*compiler, *_FLAGS, *map(str, sources), "-o", str(temporary)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-        except OSError:
-            raise KernelError(
-                f"C compiler {compiler[0]!r} not found: apt-get install gcc, or name another one in CC"
-            ) from None
-        if done.returncode:
-            raise KernelError("the kernels do not compile: " + "\n".join(done.stderr.splitlines()[:5]))
-    return library

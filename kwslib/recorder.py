@@ -5,14 +5,8 @@ edge that is met for the first time is costed by `kwslib.timing`; from then on C
 mispredictions and cache misses, whose state it simulates. Without a compiler `recorder_python.py` does the same.
 """
 
-import contextlib
 import ctypes
 import functools
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
 import sys
 import weakref
 from dataclasses import dataclass
@@ -20,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kwslib import timing
-from kwslib.cache import data_folder, replacing
+from kwslib import timing, toolchain
 from kwslib.instructions import Decoder, Instruction
 
 KINDS = ("", "conditional", "direct", "call", "return", "indirect", "indirect call")
@@ -263,17 +256,10 @@ class _CompiledCounters:
 @functools.cache
 def compiled_library() -> ctypes.CDLL | None:
     """The compiled hooks, built in the cache folder on first use; None, and a note, without a C compiler."""
-    source = Path(__file__).with_name("recorder.c")
-    key = hashlib.sha256(source.read_bytes() + platform.platform().encode()).hexdigest()[:16]
-    path = data_folder() / "compiled" / f"recorder-{key}.so"
-    compilers = [name for name in (os.environ.get("CC"), "cc", "gcc", "clang") if name and shutil.which(name)]
-    for compiler in [] if path.is_file() else compilers:
-        with contextlib.suppress(subprocess.CalledProcessError), replacing(path) as temporary:
-            command = [compiler, "-std=c11", "-O2", "-shared", "-fPIC", str(source), "-o", str(temporary)]
-            subprocess.run(command, capture_output=True, check=True)
-            break
-    if not path.is_file():
-        print("note: no C compiler (cc, gcc or clang) found: emulation with cycle estimates is slow", file=sys.stderr)
+    try:
+        path = toolchain.host_library("recorder", [Path(__file__).with_name("recorder.c")])
+    except toolchain.ToolchainError as error:
+        print(f"note: no C compiler, emulation with cycle estimates is slow ({error})", file=sys.stderr)
         return None
     library = ctypes.CDLL(str(path))
     pointer = ctypes.c_void_p

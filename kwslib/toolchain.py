@@ -1,12 +1,14 @@
-"""Build the firmware (`firmware_tflm/`, CMake presets) and say how much of each memory it takes."""
+"""Build the firmware (`firmware_tflm/`, CMake presets), say what memory it takes, and compile C for this computer."""
 
 import json
 import os
+import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -106,6 +108,32 @@ def size_report(elf: str | Path) -> pd.DataFrame:
     except ELFError as error:
         raise ToolchainError(f"{elf}: not an ELF file ({error}); give the .elf of a build folder") from None
     return pd.DataFrame(rows, columns=["section", "region", "bytes", "load_bytes"])
+
+
+def host_library(name: str, sources: Sequence[Path], headers: Iterable[Path] = (), flags: Sequence[str] = ()) -> Path:
+    """Shared library of C sources for this computer, compiled once for each state of `sources` and `headers`.
+
+    It is named after `name` in the cache folder. The compiler is what CC names, or the first of cc, gcc and clang.
+    Raises ToolchainError.
+    """
+    found = next((path for path in map(shutil.which, ("cc", "gcc", "clang")) if path), "cc")
+    command = [*shlex.split(os.environ.get("CC") or found), "-std=c11", "-O2", "-fPIC", "-shared", *flags]
+    state = {"command": command, "platform": platform.platform()}
+    state["content"] = cache.content_digest(sorted([*sources, *headers]))
+    library = cache.data_folder() / "cache" / "host" / f"{name}-{cache.cache_key(state)}.so"
+    if library.is_file():
+        return library
+    with cache.replacing(library) as temporary:
+        command += [*map(str, sources), "-lm", "-o", str(temporary)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError:
+            raise ToolchainError(
+                f"C compiler {command[0]!r} not found: apt-get install gcc, or name another one in CC"
+            ) from None
+        if done.returncode:
+            raise ToolchainError(f"{name} does not compile: " + "\n".join(done.stderr.splitlines()[:5]))
+    return library
 
 
 def _environment():

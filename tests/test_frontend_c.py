@@ -14,6 +14,7 @@ from kwslib.frontend_c import FrontendError
 from kwslib.frontend_host import HostFrontend, pushes
 from kwslib.interpreters import quantize_input
 from kwslib.tflite_graph import describe
+from kwslib.toolchain import ToolchainError
 
 MODELS = cache.PROJECT_FOLDER / "results" / "models"
 PAPER_MODEL, MFCC_MODEL = MODELS / "paper6_paper_cnn_ours_s0.json", MODELS / "kws10_ds_cnn_ours_s0.json"
@@ -286,9 +287,9 @@ def test_wrong_hops_are_refused():
 def test_missing_or_failing_compiler(monkeypatch):
     settings = RAW_PAPER.replace(floor_db=-71.0)  # built by no other test
     monkeypatch.setenv("CC", "no-such-compiler")
-    with pytest.raises(FrontendError, match="C compiler 'no-such-compiler' not found: apt-get install gcc"):
+    with pytest.raises(ToolchainError, match="C compiler 'no-such-compiler' not found: apt-get install gcc"):
         HostFrontend(settings)
     monkeypatch.setenv("CC", "false")
-    with pytest.raises(FrontendError, match="does not compile"):
+    with pytest.raises(ToolchainError, match="does not compile"):
         HostFrontend(settings)
     assert not [path for path in Path(cache.data_folder()).rglob(".*.so")]
