@@ -1,7 +1,4 @@
-"""Layers of an int8 .tflite as the C kernels in `firmware_tflm/kernels` take them: parameters and packed weights.
-
-A layer is the name of its C struct and its members: integers, arrays (pointers in C) and nested members.
-"""
+"""Layers of an int8 .tflite as the C kernels in `firmware_tflm/kernels` take them: parameters and packed weights."""
 
 import math
 import struct
@@ -24,11 +21,31 @@ class KernelError(ValueError):
 
 
 @dataclass(frozen=True)
+class Scratch:
+    """A member of a layer that points to `n_bytes` of memory that hold nothing between two calls; aligned to 32."""
+
+    n_bytes: int
+
+
+@dataclass(frozen=True)
 class Layer:
-    """What a kernel works on: `struct` is the name of a C struct, `members` its members in order."""
+    """What a kernel works on: `struct` is the name of a C struct, `members` its members in order.
+
+    A member is an integer, a float, an array (a pointer to constants in C), a Scratch, or a dict of members.
+    """
 
     struct: str
     members: dict
+
+
+@dataclass(frozen=True)
+class Step:
+    """A call of a kernel: its layer, and how many values of which dtype it writes."""
+
+    kernel: str
+    layer: Layer
+    n_out: int
+    dtype: str
 
 
 def quantize_multiplier(scale: float) -> tuple[int, int]:

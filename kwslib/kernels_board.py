@@ -1,11 +1,12 @@
 """The kernels on the emulated board: the program `bench_kernels.elf`, behind numpy arrays."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
 
 from kwslib import toolchain
-from kwslib.kernels import KernelError, Layer
+from kwslib.kernels import KernelError, Layer, Scratch
 
 _CALLED = "bench_run"
 
@@ -68,10 +69,17 @@ class BoardKernels:
             if isinstance(value, dict):
                 inner, flash = self._arguments(value, flash)
                 content += inner
+            elif isinstance(value, Scratch):
+                room = self._room("bench_scratch")
+                if value.n_bytes > room:
+                    raise KernelError(f"{value.n_bytes} bytes of scratch do not fit the bench, which has {room}")
+                content += self.machine.symbol("bench_scratch").to_bytes(4, "little")
             elif isinstance(value, np.ndarray):
                 flash += bytes(-len(flash) % 32)
                 content += (self.machine.symbol("bench_flash") + len(flash)).to_bytes(4, "little")
                 flash += value.tobytes()
+            elif isinstance(value, float):
+                content += struct.pack("<f", value)
             else:
                 content += int(value).to_bytes(4, "little", signed=True)
         return content, flash

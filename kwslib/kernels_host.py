@@ -5,9 +5,11 @@ import re
 import numpy as np
 
 from kwslib import cache, toolchain
-from kwslib.kernels import Layer
+from kwslib.kernels import Layer, Scratch
 
 SOURCE_FOLDER = cache.PROJECT_FOLDER / "firmware_tflm" / "kernels"
+_INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64")
+_POINTERS = {name: f"{name}_t *" for name in _INTEGERS} | {"float32": "float *"}
 _FLAGS = ("-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Werror")
 
 
@@ -21,9 +23,11 @@ class HostKernels:
         import cffi
 
         self._ffi = cffi.FFI()
-        text = (SOURCE_FOLDER / "kernels.h").read_text(encoding="utf-8")
-        self._ffi.cdef(re.sub(r"^#(ifndef|endif|include|define KERNELS_H).*$", "", text, flags=re.MULTILINE))
-        sources, headers = (sorted(SOURCE_FOLDER.glob(pattern)) for pattern in ("*_s8.c", "*.h"))
+        for path in sorted(SOURCE_FOLDER.glob("kernels*.h")):  # kernels.h comes first
+            text = path.read_text(encoding="utf-8")
+            self._ffi.cdef(re.sub(r"^#(ifndef|endif|include|define KERNELS\w*_H).*$", "", text, flags=re.MULTILINE))
+        headers = sorted(SOURCE_FOLDER.glob("*.h"))
+        sources = sorted(set(SOURCE_FOLDER.glob("*.c")) - set(SOURCE_FOLDER.glob("bench_*.c")))
         self._library = self._ffi.dlopen(str(toolchain.host_library("kernels", sources, headers, _FLAGS)))
 
     def run(self, kernel: str, layer: Layer, values: np.ndarray, n_out: int, dtype="int8") -> np.ndarray:
@@ -43,12 +47,14 @@ class HostKernels:
         for name, value in members.items():
             if isinstance(value, dict):
                 given[name] = self._members(value, kept)
+            elif isinstance(value, Scratch):
+                kept.append(self._ffi.new("uint64_t[]", -(-value.n_bytes // 8)))
+                given[name] = self._ffi.cast("void *", kept[-1])
             elif isinstance(value, np.ndarray):
                 memory = self._ffi.new("uint64_t[]", -(-value.nbytes // 8))  # streams are aligned to 8 bytes
                 self._ffi.memmove(memory, np.ascontiguousarray(value), value.nbytes)
                 kept.append(memory)
-                kind = {"int8": "int8_t *", "uint8": "uint8_t *", "int32": "int32_t *"}[value.dtype.name]
-                given[name] = self._ffi.cast(kind, memory)
+                given[name] = self._ffi.cast(_POINTERS[value.dtype.name], memory)
             else:
-                given[name] = int(value)
+                given[name] = value
         return given

@@ -4,13 +4,12 @@ python -m kwslib.kernels_network results/models/paper6_paper_cnn_element-80_s0.t
 """
 
 import sys
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from kwslib import kernels
-from kwslib.kernels import KernelError, Layer
+from kwslib.kernels import KernelError, Step
 from kwslib.tflite_graph import describe, read_model
 
 INPUT_BYTES_BEHIND = 32  # the kernels read so far behind their input at most
@@ -19,16 +18,6 @@ _PLAIN = {
     "convolution_t": ("convolve_s8", "convolve_skip_s8", "convolve_weight_first_s8", "convolve_weight_first_skip_s8"),
     "fully_connected_t": ("fully_connected_s8", "fully_connected_skip_s8"),
 }
-
-
-@dataclass(frozen=True)
-class Step:
-    """A call of a kernel: its layer, and how many values of which dtype it writes."""
-
-    kernel: str
-    layer: Layer
-    n_out: int
-    dtype: str
 
 
 def steps(tflite: bytes, variant: str = "packed") -> list[Step]:
