@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from kwslib.interpreters import captured_stderr
 
+JOBS_A_PROCESS = 30  # then it is replaced: each conversion of a model leaves some 80 MB behind in TensorFlow
 CONNECT_SECONDS = 20  # for a scheduler to answer, and for its first worker to come
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _ENVIRONMENT = dict.fromkeys(_THREADS, "1") | {"TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -60,7 +61,8 @@ def outcomes(
     while together or alone:
         numbers, at_once = (together, len(jobs) if scheduler else max(1, n_jobs)) if together else (alone, 1)
         with _pool(min(at_once, len(numbers)), scheduler) as pool:
-            for number, job in _run(pool, jobs, numbers, at_once):
+            most = len(jobs) if scheduler else at_once * JOBS_A_PROCESS
+            for number, job in _run(pool, jobs, numbers, at_once, most):
                 error = _error(job)
                 if not _died(error):
                     yield number, None if error else job.result(), error
@@ -70,15 +72,15 @@ def outcomes(
                     yield number, None, ParallelError(f"its process died ({_reason(error)})")
 
 
-def _run(pool, jobs: list[bytes], numbers: deque, at_once: int) -> Iterator[tuple[int, object]]:
-    """Yield `(number, future)` as jobs end, with `at_once` in the pool; stop early when one of its processes died.
+def _run(pool, jobs: list[bytes], numbers: deque, at_once: int, most: int) -> Iterator[tuple[int, object]]:
+    """Yield `(number, future)` as jobs end, `at_once` in the pool, `most` in all; stop when one of its processes died.
 
     No more than those are handed over: what is lost with a process is then what was running.
     """
     running, whole = {}, True
-    while running or (numbers and whole):
-        while whole and numbers and len(running) < at_once:
-            number = numbers.popleft()
+    while running or (numbers and whole and most):
+        while whole and numbers and most and len(running) < at_once:
+            number, most = numbers.popleft(), most - 1
             try:
                 running[pool.submit(_call, jobs[number])] = number
             except RuntimeError as error:  # it died while nothing ran

@@ -60,6 +60,13 @@ def test_results_come_as_they_end_from_other_processes_and_of_any_function():
     assert [(number, away) for number, (_, away) in ended] == [(1, True), (0, True)]
 
 
+def test_processes_are_replaced_after_some_jobs(monkeypatch):
+    monkeypatch.setattr(parallel, "JOBS_A_PROCESS", 2)
+    ended = dict(run_parallel(lambda: (time.sleep(0.3), os.getpid())[1], [()] * 5, 1))
+    assert sorted(ended) == [0, 1, 2, 3, 4]
+    assert ended[0] == ended[1] and ended[2] == ended[3] and len(set(ended.values())) == 3
+
+
 def test_an_error_comes_through_and_drops_the_rest(tmp_path):
     arguments = [(0.1, tmp_path), ("fail", tmp_path), (60.0, tmp_path), (0.2, tmp_path), (0.3, tmp_path)]
     started = time.monotonic()
