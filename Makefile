@@ -31,7 +31,7 @@ run: $(READY)
 	@$(BIN)/python -m kwslib notebooks --mode quick --data synthetic --results results/quick
 
 test: $(READY) tools
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 

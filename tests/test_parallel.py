@@ -42,15 +42,21 @@ def look_around():
     return early, threads, set(inside) == {os.getpid()}, tf.reduce_sum(tf.ones([3])).numpy().item()
 
 
-def children():
-    """Worker processes of this one that have not ended."""
-    return [child for child in psutil.Process().children() if "LokyProcess" in " ".join(child.cmdline())]
+def workers_of(process):
+    return {child for child in process.children() if "LokyProcess" in " ".join(child.cmdline())}
+
+
+@pytest.fixture
+def left():
+    """Function: worker processes that were started during this test and have not ended."""
+    before = workers_of(psutil.Process())
+    return lambda: workers_of(psutil.Process()) - before
 
 
 @pytest.mark.parametrize("n_jobs", [0, 1, 3])
-def test_every_result_comes_with_its_number(n_jobs):
+def test_every_result_comes_with_its_number(n_jobs, left):
     assert sorted(run_parallel(double, [(n,) for n in range(7)], n_jobs)) == [(n, 2 * n) for n in range(7)]
-    assert not children()
+    assert not left()
     assert list(run_parallel(double, [], n_jobs)) == []
 
 
@@ -67,13 +73,13 @@ def test_processes_are_replaced_after_some_jobs(monkeypatch):
     assert ended[0] == ended[1] and ended[2] == ended[3] and len(set(ended.values())) == 3
 
 
-def test_an_error_comes_through_and_drops_the_rest(tmp_path):
+def test_an_error_comes_through_and_drops_the_rest(tmp_path, left):
     arguments = [(0.1, tmp_path), ("fail", tmp_path), (60.0, tmp_path), (0.2, tmp_path), (0.3, tmp_path)]
     started = time.monotonic()
     with pytest.raises(KeyError, match="no such word"):
         list(run_parallel(misbehave, arguments, 2))
     assert time.monotonic() - started < 30  # nobody waited for the long one
-    assert not children()
+    assert not left()
     begun = {path.name.split("-")[0] for path in tmp_path.iterdir()}
     assert "fail" in begun and "0.3" not in begun
 
@@ -127,11 +133,13 @@ def test_workers_end_with_the_main_process(kill, tmp_path):
     )
     command = [sys.executable, str(script)]
     environment = os.environ | {"PYTHONPATH": str(PROJECT_FOLDER)}
-    main = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    options = {"env": environment, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    # a test run in the background of a shell ignores Ctrl-C, and so would what it starts
+    main = subprocess.Popen(command, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **options)
     while len(list(tmp_path.glob("begun*"))) < 2:
         assert main.poll() is None
         time.sleep(0.05)
-    workers = [child for child in psutil.Process(main.pid).children() if "LokyProcess" in " ".join(child.cmdline())]
+    workers = workers_of(psutil.Process(main.pid))
     assert len(workers) == 2
     if kill.startswith("interrupt"):
         os.killpg(main.pid, signal.SIGINT)
