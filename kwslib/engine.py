@@ -1,0 +1,314 @@
+"""From a .tflite to a fixed list of kernel calls over one block of memory: what `engine_c` writes as C."""
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kwslib import kernels_network, kernels_plain
+from kwslib.kernels import KernelError, Scratch, Step
+from kwslib.tflite_graph import ModelInfo, Op, Tensor, describe
+
+BYTES_AROUND = 32  # kernels may read so far before and behind a buffer
+ALIGNMENT = 32
+FLASH_BYTES = 1 << 20
+RAM_BYTES = (64 << 10) - (8 << 10)  # DTCM without the stack
+
+
+class EngineError(ValueError):
+    """A model cannot be turned into C; the message names the operator and its tensor, and the remedy."""
+
+
+@dataclass(frozen=True)
+class KernelSet:
+    """Kernels to choose from, first those of a run of operators, then those of one; `plain` serves the others.
+
+    A function of `chains` takes (info, operators from here on) and gives how many of these its steps are for, and the
+    steps; one of `operators` takes (info, operator) and gives the steps. Both raise KernelError where they cannot.
+    """
+
+    operators: tuple[Callable[[ModelInfo, Op], list[Step]], ...] = ()
+    chains: tuple[Callable[[ModelInfo, list[Op]], tuple[int, list[Step]]], ...] = ()
+
+
+PLAIN = (kernels_plain.plain,)
+KERNEL_SETS = {
+    "plain": KernelSet(),
+    "skip": KernelSet((kernels_plain.skip,)),
+    "weight_first": KernelSet((kernels_plain.weight_first,)),
+    "weight_first_skip": KernelSet((kernels_plain.weight_first_skip,)),
+    "packed": KernelSet(chains=(kernels_network.packed,)),
+    "sparse": KernelSet(chains=(kernels_network.sparse,)),
+    "best": KernelSet(chains=(kernels_network.packed,)),
+}
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Bytes of the arena that hold something from call `first` to call `last`; -1 is before the first call."""
+
+    n_bytes: int
+    alignment: int
+    first: int
+    last: int
+    offset: int = -1
+
+
+@dataclass(frozen=True)
+class Call:
+    """A step of the program: numbers of its buffers, the operators it serves, and the tensor that it completes.
+
+    `scratch` is the buffer of each Scratch in the layer, in order. `tensor` is None where the output has a layout that
+    only the next call knows. `macs` are those of the operators, at the call in which most of their weights lie.
+    """
+
+    step: Step
+    inputs: tuple[int, ...]
+    output: int
+    scratch: tuple[int, ...]
+    operators: tuple[int, ...]
+    tensor: int | None
+    macs: int = 0
+
+
+@dataclass(frozen=True)
+class Program:
+    """A network as a list of calls; `input` and `output` are numbers of buffers.
+
+    `name` is for comments and file names, `kernels` the kernel set, `sha256` that of the .tflite.
+    """
+
+    name: str
+    kernels: str
+    sha256: str
+    info: ModelInfo = field(repr=False)
+    calls: tuple[Call, ...] = field(repr=False)
+    buffers: tuple[Buffer, ...] = field(repr=False)
+    input: int
+    output: int
+
+    @property
+    def alignment(self) -> int:
+        """Of the arena, in bytes."""
+        return max([ALIGNMENT, *(buffer.alignment for buffer in self.buffers)])
+
+    @property
+    def arena_bytes(self) -> int:
+        """Size of the arena, with what the kernels may read around it."""
+        return max(buffer.offset + buffer.n_bytes for buffer in self.buffers) + BYTES_AROUND
+
+    def constants(self) -> list[np.ndarray]:
+        """Arrays of all layers, each content once, in the order of the calls."""
+        found = {}
+        for call in self.calls:
+            for value in members_of(call.step.layer.members):
+                if isinstance(value, np.ndarray):
+                    found.setdefault(constant_key(value), value)
+        return list(found.values())
+
+    @property
+    def constant_bytes(self) -> int:
+        """Flash that the constants take."""
+        return sum(-(-constant.nbytes // ALIGNMENT) * ALIGNMENT for constant in self.constants())
+
+
+def constant_key(value: np.ndarray) -> tuple[str, bytes]:
+    """What makes a constant the same as another one."""
+    return value.dtype.name, value.tobytes()
+
+
+def members_of(members: dict):
+    """Values of a layer's members, those of inner structs too, in order."""
+    for value in members.values():
+        yield from members_of(value) if isinstance(value, dict) else (value,)
+
+
+def plan(
+    tflite: bytes,
+    kernels: str = "best",
+    choices: Mapping[int, str] | None = None,
+    *,
+    name: str = "model",
+    flash_bytes: int = FLASH_BYTES,
+    ram_bytes: int = RAM_BYTES,
+) -> Program:
+    """Plan a model over a kernel set, with plain kernels where the set has none that fits.
+
+    `choices` names other sets for operators, by their index. Constants have to fit `flash_bytes` and activations
+    `ram_bytes`. Raises EngineError, and ModelFileError for a file that is no model with one input and one output.
+    """
+    for chosen in (kernels, *(choices or {}).values()):
+        if chosen not in KERNEL_SETS:
+            raise EngineError(f"kernels = {chosen!r}: there are {', '.join(KERNEL_SETS)}")
+    info = describe(tflite)
+    calls, places, sizes = _calls(info, name, kernels, dict(choices or {}))
+    if not calls:
+        raise EngineError(f"{name}: no operator computes anything")
+    if info.output.index not in places:
+        raise EngineError(f"{name}: no operator computes the output {info.output.name!r}")
+    output = places[info.output.index]
+    buffers = _placed(_alive(calls, sizes, output))
+    digest = hashlib.sha256(tflite).hexdigest()
+    program = Program(name, kernels, digest, info, tuple(calls), buffers, places[info.input.index], output)
+    if program.constant_bytes > flash_bytes:
+        need = f"{program.constant_bytes:,} bytes of flash, given are {flash_bytes:,}"
+        raise EngineError(f"{name}: its constants need {need}; prune, quantize, or choose other kernels than {kernels!r}")
+    if program.arena_bytes > ram_bytes:
+        need = f"{program.arena_bytes:,} bytes of RAM, given are {ram_bytes:,}"
+        raise EngineError(f"{name}: its activations need {need}; use a smaller network, or memory outside DTCM")
+    return program
+
+
+def run(program: Program, host, values: np.ndarray) -> list[np.ndarray]:
+    """Output of each call on `host` (HostKernels), from one input. A layout may have gaps that hold nothing."""
+    held = {program.input: np.ravel(values).astype(program.info.input.dtype)}
+    outputs = []
+    for call in program.calls:
+        around = [np.frombuffer(held[number].tobytes() + bytes(BYTES_AROUND), np.uint8) for number in call.inputs]
+        step = call.step
+        inputs = tuple(around) if len(around) > 1 else around[0]
+        held[call.output] = host.run(step.kernel, step.layer, inputs, step.n_out, step.dtype)
+        outputs.append(held[call.output])
+    return outputs
+
+
+def _calls(info, name, kernels, choices):
+    """Calls in order, the buffer of each tensor that lies in one, and bytes and alignment of each buffer."""
+    places, calls = {}, []
+    sizes = [(_checked(info.input, name).bytes, ALIGNMENT)]
+    places[info.input.index], number = 0, 0
+    while number < len(info.ops):
+        op = info.ops[number]
+        inputs = _inputs(info, op, places, name)
+        chosen = KERNEL_SETS[choices.get(number, kernels)]
+        if op.name in kernels_plain.NO_STEP and not _chain(info, number, chosen):
+            places[op.outputs[0]] = places[op.inputs[0]]
+            number += 1
+            continue
+        taken, steps = _chain(info, number, chosen) or (1, _lowered(info, op, chosen, name))
+        ops = info.ops[number : number + taken]
+        target = _checked(info.tensors[ops[-1].outputs[0]], name)
+        if not steps or (steps[-1].n_out, steps[-1].dtype) != (target.size, target.dtype):
+            raise EngineError(f"{_said(info, op, name)}: its kernels give another tensor than the operator")
+        calls += _linked(steps, inputs, ops, target.index, sizes)
+        places[target.index] = calls[-1].output
+        number += taken
+    return calls, places, sizes
+
+
+def _linked(steps, inputs, ops, tensor, sizes):
+    """Calls of the steps of some operators, each on the output of the one before; `sizes` grows by their buffers."""
+    macs = sum(op.macs for op in ops)
+    bytes_of = [sum(v.nbytes for v in members_of(s.layer.members) if isinstance(v, np.ndarray)) for s in steps]
+    shares = _shares(ops, steps, bytes_of) if len(ops) > 1 else [macs * (k == np.argmax(bytes_of)) for k in range(len(steps))]
+    calls = []
+    for number, step in enumerate(steps):
+        scratch = []
+        for value in members_of(step.layer.members):
+            if isinstance(value, Scratch):
+                scratch.append(len(sizes))
+                sizes.append((value.n_bytes, ALIGNMENT))
+        output = len(sizes)
+        sizes.append((step.n_out * np.dtype(step.dtype).itemsize, max(ALIGNMENT, step.alignment)))
+        last = number == len(steps) - 1
+        indices = tuple(op.index for op in ops)
+        calls.append(Call(step, inputs, output, tuple(scratch), indices, tensor if last else None, int(shares[number])))
+        inputs = (output,)
+    return calls
+
+
+def _shares(ops, steps, bytes_of):
+    """MACs of each step of a chain: the steps with weights serve the operators with weights, in order."""
+    macs = [op.macs for op in ops if op.macs]
+    heavy = sorted(sorted(range(len(steps)), key=lambda k: -bytes_of[k])[: len(macs)])
+    return [macs[heavy.index(k)] if k in heavy else 0 for k in range(len(steps))]
+
+
+def _chain(info, number, chosen):
+    """`(operators taken, steps)` of the first chain of a set that fits from operator `number` on, or None."""
+    for lower in chosen.chains:
+        try:
+            taken, steps = lower(info, list(info.ops[number:]))
+        except KernelError:
+            continue
+        inside = {index for op in info.ops[number : number + taken - 1] for index in op.outputs}
+        outside = {index for op in info.ops[number + taken :] for index in op.inputs}
+        if not inside & (outside | {info.output.index}):
+            return taken, steps
+    return None
+
+
+def _lowered(info, op, chosen, name):
+    """Steps of an operator by the first function of a set that can, else by the plain kernels."""
+    for lower in (*chosen.operators, *PLAIN):
+        try:
+            return lower(info, op)
+        except KernelError as error:
+            reason = error
+    raise EngineError(f"{_said(info, op, name)}: {reason}") from None
+
+
+def _inputs(info, op, places, name):
+    """Buffers of the tensors that an operator takes, but for constants."""
+    if not op.inputs or not op.outputs or any(index >= len(info.tensors) for index in (*op.inputs, *op.outputs)):
+        raise EngineError(f"{name}: operator {op.index} ({op.name}) names no tensors of the file; convert it again")
+    if len(op.outputs) > 1:
+        raise EngineError(f"{_said(info, op, name)}: it has {len(op.outputs)} outputs, one is needed")
+    inputs = [index for index in op.inputs if info.tensors[index].data is None]
+    for index in (*op.inputs, *op.outputs):
+        _checked(info.tensors[index], name)
+    for index in inputs:
+        if index not in places:
+            raise EngineError(
+                f"{_said(info, op, name)}: its input {info.tensors[index].name!r} is computed by no operator before it"
+            )
+    if not inputs:
+        raise EngineError(f"{_said(info, op, name)}: it works on constants only; convert the model again")
+    return tuple(places[index] for index in inputs)
+
+
+def _said(info, op, name) -> str:
+    return f"{name}: operator {op.index} ({op.name}, {info.tensors[op.outputs[0]].name!r})"
+
+
+def _checked(tensor: Tensor, name: str) -> Tensor:
+    """Refuse a tensor whose size or scale cannot be known or cannot be right."""
+    if tensor.open_axes:
+        raise EngineError(f"{name}: tensor {tensor.name!r} has open axes {list(tensor.open_axes)}; fix its shape in Keras")
+    scales = tensor.scales
+    if not all(math.isfinite(scale) and scale > 0 for scale in scales) or len(tensor.zero_points) != len(scales):
+        raise EngineError(f"{name}: tensor {tensor.name!r} has impossible scales; the file is damaged, convert it again")
+    return tensor
+
+
+def _alive(calls, sizes, output):
+    """Buffers with the calls between which they hold something."""
+    first, last = [-1] * len(sizes), [-1] * len(sizes)
+    for number, call in enumerate(calls):
+        for buffer in (call.output, *call.scratch):
+            first[buffer] = last[buffer] = number
+        for buffer in call.inputs:
+            last[buffer] = number
+    last[output] = len(calls)
+    return [Buffer(size, align, *ends) for (size, align), *ends in zip(sizes, first, last, strict=True)]
+
+
+def _placed(buffers):
+    """Buffers with offsets: the largest first, each at the lowest place that is free while it holds something."""
+    placed: dict[int, Buffer] = {}
+    for number in sorted(range(len(buffers)), key=lambda k: (-buffers[k].n_bytes, k)):
+        buffer = buffers[number]
+        others = [b for b in placed.values() if b.first <= buffer.last and buffer.first <= b.last]
+        offset = _aligned(BYTES_AROUND, buffer.alignment)
+        for other in sorted(others, key=lambda b: b.offset):
+            if other.offset >= offset + buffer.n_bytes:
+                break
+            offset = max(offset, _aligned(other.offset + other.n_bytes, buffer.alignment))
+        placed[number] = Buffer(buffer.n_bytes, buffer.alignment, buffer.first, buffer.last, offset)
+    return tuple(placed[number] for number in range(len(buffers)))
+
+
+def _aligned(offset, alignment):
+    return -(-offset // alignment) * alignment
