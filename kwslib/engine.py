@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from kwslib import kernels_network, kernels_plain
+from kwslib import arena, kernels_network, kernels_plain
+from kwslib.arena import ALIGNMENT, BYTES_AROUND, Buffer
 from kwslib.kernels import KernelError, Scratch, Step
 from kwslib.tflite_graph import ModelInfo, Op, Tensor, describe
 
-BYTES_AROUND = 32  # kernels may read so far before and behind a buffer
-ALIGNMENT = 32
 FLASH_BYTES = 1 << 20
 RAM_BYTES = (64 << 10) - (8 << 10)  # DTCM without the stack
 
@@ -46,17 +45,6 @@ KERNEL_SETS = {
 
 
 @dataclass(frozen=True)
-class Buffer:
-    """Bytes of the arena that hold something from call `first` to call `last`; -1 is before the first call."""
-
-    n_bytes: int
-    alignment: int
-    first: int
-    last: int
-    offset: int = -1
-
-
-@dataclass(frozen=True)
 class Call:
     """A step of the program: numbers of its buffers, the operators it serves, and the tensor that it completes.
 
@@ -77,7 +65,8 @@ class Call:
 class Program:
     """A network as a list of calls; `input` and `output` are numbers of buffers.
 
-    `name` is for comments and file names, `kernels` the kernel set, `sha256` that of the .tflite.
+    `name` is for comments and file names, `kernels` the kernel set, `sha256` that of the .tflite. `notes` say where
+    the set had no kernel for an operator with weights, and why.
     """
 
     name: str
@@ -88,16 +77,17 @@ class Program:
     buffers: tuple[Buffer, ...] = field(repr=False)
     input: int
     output: int
+    notes: tuple[str, ...] = field(repr=False)
 
     @property
     def alignment(self) -> int:
         """Of the arena, in bytes."""
-        return max([ALIGNMENT, *(buffer.alignment for buffer in self.buffers)])
+        return arena.alignment(self.buffers)
 
     @property
     def arena_bytes(self) -> int:
         """Size of the arena, with what the kernels may read around it."""
-        return max(buffer.offset + buffer.n_bytes for buffer in self.buffers) + BYTES_AROUND
+        return arena.size(self.buffers)
 
     def constants(self) -> list[np.ndarray]:
         """Arrays of all layers, each content once, in the order of the calls."""
@@ -143,18 +133,20 @@ def plan(
         if chosen not in KERNEL_SETS:
             raise EngineError(f"kernels = {chosen!r}: there are {', '.join(KERNEL_SETS)}")
     info = describe(tflite)
-    calls, places, sizes = _calls(info, name, kernels, dict(choices or {}))
+    calls, places, sizes, notes = _calls(info, name, kernels, dict(choices or {}))
     if not calls:
         raise EngineError(f"{name}: no operator computes anything")
     if info.output.index not in places:
         raise EngineError(f"{name}: no operator computes the output {info.output.name!r}")
     output = places[info.output.index]
-    buffers = _placed(_alive(calls, sizes, output))
+    buffers = arena.place(_alive(calls, sizes, output))
     digest = hashlib.sha256(tflite).hexdigest()
-    program = Program(name, kernels, digest, info, tuple(calls), buffers, places[info.input.index], output)
+    program = Program(
+        name, kernels, digest, info, tuple(calls), buffers, places[info.input.index], output, tuple(notes)
+    )
     if program.constant_bytes > flash_bytes:
         need = f"{program.constant_bytes:,} bytes of flash, given are {flash_bytes:,}"
-        raise EngineError(f"{name}: its constants need {need}; prune, quantize, or choose other kernels than {kernels!r}")
+        raise EngineError(f"{name}: its constants need {need}; prune it, or choose other kernels than {kernels!r}")
     if program.arena_bytes > ram_bytes:
         need = f"{program.arena_bytes:,} bytes of RAM, given are {ram_bytes:,}"
         raise EngineError(f"{name}: its activations need {need}; use a smaller network, or memory outside DTCM")
@@ -175,19 +167,23 @@ def run(program: Program, host, values: np.ndarray) -> list[np.ndarray]:
 
 
 def _calls(info, name, kernels, choices):
-    """Calls in order, the buffer of each tensor that lies in one, and bytes and alignment of each buffer."""
-    places, calls = {}, []
+    """Calls in order, the buffer of each tensor that lies in one, bytes and alignment of each buffer, and notes."""
+    places, calls, notes = {}, [], []
     sizes = [(_checked(info.input, name).bytes, ALIGNMENT)]
     places[info.input.index], number = 0, 0
     while number < len(info.ops):
         op = info.ops[number]
         inputs = _inputs(info, op, places, name)
         chosen = KERNEL_SETS[choices.get(number, kernels)]
-        if op.name in kernels_plain.NO_STEP and not _chain(info, number, chosen):
+        refused = []
+        chain = _chain(info, number, chosen, refused)
+        if op.name in kernels_plain.NO_STEP and not chain:
             places[op.outputs[0]] = places[op.inputs[0]]
             number += 1
             continue
-        taken, steps = _chain(info, number, chosen) or (1, _lowered(info, op, chosen, name))
+        taken, steps = chain or (1, _lowered(info, op, chosen, name, refused))
+        if op.macs and len(refused) >= len(chosen.chains) + len(chosen.operators) > 0:
+            notes.append(f"operator {op.index} ({op.name}) is on plain kernels: {refused[-1]}")
         ops = info.ops[number : number + taken]
         target = _checked(info.tensors[ops[-1].outputs[0]], name)
         if not steps or (steps[-1].n_out, steps[-1].dtype) != (target.size, target.dtype):
@@ -195,15 +191,12 @@ def _calls(info, name, kernels, choices):
         calls += _linked(steps, inputs, ops, target.index, sizes)
         places[target.index] = calls[-1].output
         number += taken
-    return calls, places, sizes
+    return calls, places, sizes, notes
 
 
 def _linked(steps, inputs, ops, tensor, sizes):
     """Calls of the steps of some operators, each on the output of the one before; `sizes` grows by their buffers."""
-    macs = sum(op.macs for op in ops)
-    bytes_of = [sum(v.nbytes for v in members_of(s.layer.members) if isinstance(v, np.ndarray)) for s in steps]
-    shares = _shares(ops, steps, bytes_of) if len(ops) > 1 else [macs * (k == np.argmax(bytes_of)) for k in range(len(steps))]
-    calls = []
+    shares, calls = _shares(ops, steps), []
     for number, step in enumerate(steps):
         scratch = []
         for value in members_of(step.layer.members):
@@ -214,40 +207,45 @@ def _linked(steps, inputs, ops, tensor, sizes):
         sizes.append((step.n_out * np.dtype(step.dtype).itemsize, max(ALIGNMENT, step.alignment)))
         last = number == len(steps) - 1
         indices = tuple(op.index for op in ops)
-        calls.append(Call(step, inputs, output, tuple(scratch), indices, tensor if last else None, int(shares[number])))
+        made = tensor if last else None
+        calls.append(Call(step, inputs, output, tuple(scratch), indices, made, int(shares[number])))
         inputs = (output,)
     return calls
 
 
-def _shares(ops, steps, bytes_of):
-    """MACs of each step of a chain: the steps with weights serve the operators with weights, in order."""
+def _shares(ops, steps):
+    """MACs of each step: those with the most constants serve the operators with weights, in order."""
+    sizes = [sum(v.nbytes for v in members_of(step.layer.members) if isinstance(v, np.ndarray)) for step in steps]
     macs = [op.macs for op in ops if op.macs]
-    heavy = sorted(sorted(range(len(steps)), key=lambda k: -bytes_of[k])[: len(macs)])
-    return [macs[heavy.index(k)] if k in heavy else 0 for k in range(len(steps))]
+    heavy = sorted(sorted(range(len(steps)), key=lambda k: -sizes[k])[: len(macs)])
+    found = dict(zip(heavy, macs, strict=False))
+    return [found.get(k, 0) for k in range(len(steps))]
 
 
-def _chain(info, number, chosen):
+def _chain(info, number, chosen, refused):
     """`(operators taken, steps)` of the first chain of a set that fits from operator `number` on, or None."""
     for lower in chosen.chains:
         try:
             taken, steps = lower(info, list(info.ops[number:]))
-        except KernelError:
+        except KernelError as error:
+            refused.append(str(error))
             continue
         inside = {index for op in info.ops[number : number + taken - 1] for index in op.outputs}
         outside = {index for op in info.ops[number + taken :] for index in op.inputs}
         if not inside & (outside | {info.output.index}):
             return taken, steps
+        refused.append("a tensor inside the chain is needed outside of it")
     return None
 
 
-def _lowered(info, op, chosen, name):
+def _lowered(info, op, chosen, name, refused):
     """Steps of an operator by the first function of a set that can, else by the plain kernels."""
     for lower in (*chosen.operators, *PLAIN):
         try:
             return lower(info, op)
         except KernelError as error:
-            reason = error
-    raise EngineError(f"{_said(info, op, name)}: {reason}") from None
+            refused.append(str(error))
+    raise EngineError(f"{_said(info, op, name)}: {refused[-1]}")
 
 
 def _inputs(info, op, places, name):
@@ -270,16 +268,19 @@ def _inputs(info, op, places, name):
 
 
 def _said(info, op, name) -> str:
-    return f"{name}: operator {op.index} ({op.name}, {info.tensors[op.outputs[0]].name!r})"
+    layer = info.tensors[op.outputs[0]].name.split(";")[0]
+    return f"{name}: operator {op.index} ({op.name}, {layer!r})"
 
 
 def _checked(tensor: Tensor, name: str) -> Tensor:
     """Refuse a tensor whose size or scale cannot be known or cannot be right."""
     if tensor.open_axes:
-        raise EngineError(f"{name}: tensor {tensor.name!r} has open axes {list(tensor.open_axes)}; fix its shape in Keras")
+        raise EngineError(f"{name}: tensor {tensor.name!r} has open axes {list(tensor.open_axes)}; fix them in Keras")
     scales = tensor.scales
     if not all(math.isfinite(scale) and scale > 0 for scale in scales) or len(tensor.zero_points) != len(scales):
-        raise EngineError(f"{name}: tensor {tensor.name!r} has impossible scales; the file is damaged, convert it again")
+        raise EngineError(
+            f"{name}: tensor {tensor.name!r} has impossible scales; the file is damaged, convert it again"
+        )
     return tensor
 
 
@@ -293,22 +294,3 @@ def _alive(calls, sizes, output):
             last[buffer] = number
     last[output] = len(calls)
     return [Buffer(size, align, *ends) for (size, align), *ends in zip(sizes, first, last, strict=True)]
-
-
-def _placed(buffers):
-    """Buffers with offsets: the largest first, each at the lowest place that is free while it holds something."""
-    placed: dict[int, Buffer] = {}
-    for number in sorted(range(len(buffers)), key=lambda k: (-buffers[k].n_bytes, k)):
-        buffer = buffers[number]
-        others = [b for b in placed.values() if b.first <= buffer.last and buffer.first <= b.last]
-        offset = _aligned(BYTES_AROUND, buffer.alignment)
-        for other in sorted(others, key=lambda b: b.offset):
-            if other.offset >= offset + buffer.n_bytes:
-                break
-            offset = max(offset, _aligned(other.offset + other.n_bytes, buffer.alignment))
-        placed[number] = Buffer(buffer.n_bytes, buffer.alignment, buffer.first, buffer.last, offset)
-    return tuple(placed[number] for number in range(len(buffers)))
-
-
-def _aligned(offset, alignment):
-    return -(-offset // alignment) * alignment

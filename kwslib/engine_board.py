@@ -59,9 +59,9 @@ class NetworkOnBoard:
     def run_by_calls(self, values: np.ndarray) -> tuple[list[np.ndarray], pd.DataFrame]:
         """Run one input call by call: `(output of each call, costs)`. A layout may have gaps that hold nothing.
 
-        A row a call: operators, kernel, macs; instructions (exact); cycles, low, high (estimates, see
-        `profile.table`); cycles_per_mac (of all weights, zeros too; empty where there are none). Copies of input and
-        output are not in them.
+        A row a call: operators (several where a chain of kernels serves them), kernel, macs; instructions (exact);
+        cycles, low, high (estimates, see `profile.table`); cycles_per_mac (of all weights, zeros too; empty where there
+        are none). Copies of input and output are not in them.
         """
         from kwslib import profile
 
@@ -79,7 +79,7 @@ class NetworkOnBoard:
         rows = []
         for call, before, after in zip(calls, marks, marks[1:], strict=False):
             sums = profile.totals(after, before)
-            names = "+".join(self.program.info.ops[index].name for index in call.operators)
+            names = "+".join(dict.fromkeys(self.program.info.ops[index].name for index in call.operators))
             costs = {name: sums[name] for name in COSTS}
             rows.append({"operators": names, "kernel": call.step.kernel, "macs": call.macs} | costs)
         table = pd.DataFrame(rows)
@@ -89,8 +89,8 @@ class NetworkOnBoard:
     def costs(self, wait_cycles: int = 0) -> dict[str, int]:
         """Of the last run: instructions (exact), cycles, low, high (estimates), ram_accesses.
 
-        `ram_accesses` are those to SRAM that no cache serves, or misses; each takes `wait_cycles` more, as if the memory
-        were slower by so much.
+        `ram_accesses` are those to SRAM that no cache serves, or misses; each takes `wait_cycles` more, as if the
+        memory were slower by so much.
         """
         from kwslib import profile
 

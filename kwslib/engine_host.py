@@ -33,7 +33,10 @@ class NetworkOnHost:
         self.path = toolchain.host_program("network", sources, [folder / "network.h", *headers], flags)
 
     def run(self, values: np.ndarray) -> np.ndarray:
-        """Outputs [n, values] of inputs [n, values], in the network's own types. Raises EngineError if it breaks off."""
+        """Outputs [n, values] of inputs [n, values], in the network's own types.
+
+        Raises EngineError if the program breaks off.
+        """
         source, target = self.program.info.input, self.program.info.output
         inputs = np.ascontiguousarray(np.reshape(values, (-1, source.size)), source.dtype)
         environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}

@@ -80,9 +80,9 @@ def plain_layer(info: ModelInfo, op: Op) -> Layer:
     """A CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED as the plain kernels take it. Raises KernelError."""
     source, weights, target = info.tensors[op.inputs[0]], info.tensors[op.inputs[1]], info.tensors[op.outputs[0]]
     if op.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
-        raise KernelError(f"operator {op.index} is {op.name}: it has no weights")
+        raise KernelError(f"{op.name} has no weights")
     if (source.dtype, weights.dtype, target.dtype) != ("int8",) * 3 or any(weights.zero_points):
-        raise KernelError(f"operator {op.index} ({op.name}) is not int8 with symmetric weights")
+        raise KernelError(f"{op.name} of {source.dtype}: needed is int8, with weights whose zero point is 0")
     channels = weights.shape[-1 if op.name == "DEPTHWISE_CONV_2D" else 0]
     _check_shapes(op, source, weights, channels)
     bias = info.tensors[op.inputs[2]].data if len(op.inputs) > 2 else np.zeros(channels, np.int32)
@@ -115,9 +115,9 @@ def padding(op: Op, window: tuple[int, int], source: Tensor, target: Tensor) -> 
 def _check_shapes(op, source, weights, channels):
     """Refuse what the plain kernels do not compute, and what a damaged file may claim."""
     if weights.data is None:
-        raise KernelError(f"operator {op.index} ({op.name}) has weights that are computed: only constants can be used")
+        raise KernelError("its weights are computed: only constants can be used")
     if len(weights.scales) not in (1, channels):
-        raise KernelError(f"operator {op.index} ({op.name}) has {len(weights.scales)} scales for {channels} outputs")
+        raise KernelError(f"its weights have {len(weights.scales)} scales for {channels} outputs")
     if op.name == "FULLY_CONNECTED":
         fits, needed = source.size == weights.shape[-1], f"an input of {weights.shape[-1]} values"
     elif op.name == "CONV_2D":
@@ -125,9 +125,9 @@ def _check_shapes(op, source, weights, channels):
     else:
         fits, needed = source.shape[0] == 1 and channels % source.shape[-1] == 0, "one clip"
     if not fits:
-        raise KernelError(f"operator {op.index} ({op.name}) has an input of shape {source.shape}: needed is {needed}")
+        raise KernelError(f"its input has the shape {source.shape}: needed is {needed}")
     if any(op.options.get(f"dilation{axis}Factor", 1) != 1 for axis in "HW"):
-        raise KernelError(f"operator {op.index} ({op.name}) is dilated, which no kernel here computes")
+        raise KernelError("it is dilated, which no kernel here computes: use larger strides, or TensorFlow Lite Micro")
 
 
 def plain_layers(tflite: bytes) -> list[Layer]:

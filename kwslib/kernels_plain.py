@@ -25,7 +25,7 @@ def plain(info: ModelInfo, op: Op) -> list[Step]:
     if op.name in _WEIGHTED:
         return [_weighted(info, op, _WEIGHTED[op.name])]
     if op.name not in _LOWERINGS:
-        raise KernelError(f"there is no kernel for {op.name}")
+        raise KernelError("there is no kernel for it: use another layer in Keras, or TensorFlow Lite Micro")
     source, target = info.tensors[op.inputs[0]], info.tensors[op.outputs[0]]
     kernel, layer = _LOWERINGS[op.name](info, op, source, target)
     return [Step(kernel, layer, target.size, target.dtype)]
@@ -82,7 +82,9 @@ def _pooling(kernel):
     def lower(info, op, source, target):
         _int8(source, target)
         _same_scale(source, target)
-        _needs(len(source.shape) == 4 and source.shape[0] == 1, f"the input has shape {source.shape}: one clip is needed")
+        _needs(
+            len(source.shape) == 4 and source.shape[0] == 1, f"the input has shape {source.shape}: one clip is needed"
+        )
         window = op.options["filterHeight"], op.options["filterWidth"]
         pad = kernels.padding(op, window, source, target)
         members = dict(zip(("input_height", "input_width", "channels"), source.shape[1:], strict=True))
@@ -138,7 +140,9 @@ def _softmax(info, op, source, target):
     classes = source.shape[-1]
     _needs(classes <= _MOST_CLASSES, f"{classes} classes: at most {_MOST_CLASSES} can be added up")
     members = {"rows": source.size // classes, "classes": classes}
-    return "softmax_s8", Layer("softmax_t", members | {"exponentials": exponentials(source.scales[0], op.options["beta"])})
+    return "softmax_s8", Layer(
+        "softmax_t", members | {"exponentials": exponentials(source.scales[0], op.options["beta"])}
+    )
 
 
 def exponentials(scale: float, beta: float) -> np.ndarray:
@@ -195,7 +199,7 @@ def _pad(info, op, source, target):
     _int8(source, target)
     borders = info.tensors[op.inputs[1]].data
     _needs(borders is not None and len(op.inputs) == 2, "its border or value is computed or not the zero point")
-    _needs(len(source.shape) == 4, f"the input has shape {source.shape}: four axes are needed")
+    _needs(len(source.shape) == 4, f"its input has the shape {source.shape}: needed are four axes")
     borders = np.asarray(borders).reshape(4, 2)
     _needs(not borders[0].any() and source.shape[0] == 1, "it pads clips: one clip is needed")
     members = {}
