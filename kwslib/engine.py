@@ -178,6 +178,8 @@ def _calls(info, name, kernels, choices):
         refused = []
         chain = _chain(info, number, chosen, refused)
         if op.name in kernels_plain.NO_STEP and not chain:
+            if info.tensors[op.inputs[0]].bytes != info.tensors[op.outputs[0]].bytes:
+                raise EngineError(f"{_said(info, op, name)}: it changes the size; convert the model again")
             places[op.outputs[0]] = places[op.inputs[0]]
             number += 1
             continue
@@ -227,7 +229,7 @@ def _chain(info, number, chosen, refused):
     for lower in chosen.chains:
         try:
             taken, steps = lower(info, list(info.ops[number:]))
-        except KernelError as error:
+        except (LookupError, ArithmeticError, TypeError, ValueError) as error:  # KernelError, or a damaged file
             refused.append(str(error))
             continue
         inside = {index for op in info.ops[number : number + taken - 1] for index in op.outputs}
@@ -245,6 +247,9 @@ def _lowered(info, op, chosen, name, refused):
             return lower(info, op)
         except KernelError as error:
             refused.append(str(error))
+        except (LookupError, ArithmeticError, TypeError, ValueError) as error:  # of a damaged file
+            said = f"it makes no sense ({type(error).__name__}: {error}); convert the model again"
+            raise EngineError(f"{_said(info, op, name)}: {said}") from error
     raise EngineError(f"{_said(info, op, name)}: {refused[-1]}")
 
 

@@ -84,8 +84,10 @@ def plain_layer(info: ModelInfo, op: Op) -> Layer:
     if (source.dtype, weights.dtype, target.dtype) != ("int8",) * 3 or any(weights.zero_points):
         raise KernelError(f"{op.name} of {source.dtype}: needed is int8, with weights whose zero point is 0")
     channels = weights.shape[-1 if op.name == "DEPTHWISE_CONV_2D" else 0]
-    _check_shapes(op, source, weights, channels)
+    _check_shapes(op, source, weights, target, channels)
     bias = info.tensors[op.inputs[2]].data if len(op.inputs) > 2 else np.zeros(channels, np.int32)
+    if bias is None or bias.size != channels or bias.dtype != np.int32:
+        raise KernelError(f"its bias is not one int32 constant for each of {channels} outputs")
     shared = {
         "weights": np.ascontiguousarray(weights.data),
         "bias": np.ascontiguousarray(bias, np.int32),
@@ -104,26 +106,35 @@ def plain_layer(info: ModelInfo, op: Op) -> Layer:
 
 
 def padding(op: Op, window: tuple[int, int], source: Tensor, target: Tensor) -> tuple[int, int]:
-    """Rows above and columns to the left of an input [1, height, width, channels] over which windows reach."""
-    if op.padding != "SAME":
-        return 0, 0
-    sizes = zip(target.shape[1:3], op.stride, window, source.shape[1:3], strict=True)
-    above, left = (max(0, (out - 1) * stride + size - has) // 2 for out, stride, size, has in sizes)
-    return above, left
+    """Rows above and columns to the left of an input [1, height, width, channels] over which windows reach.
+
+    Raises KernelError where the output has another size than the windows give.
+    """
+    pads = []
+    for out, stride, size, has in zip(target.shape[1:3], op.stride, window, source.shape[1:3], strict=True):
+        positions = -(-has // stride) if op.padding == "SAME" else (has - size) // stride + 1
+        if positions != out or stride < 1 or size < 1:
+            raise KernelError(f"its output has the shape {target.shape}, which input, window and stride do not give")
+        pads.append(max(0, (out - 1) * stride + size - has) // 2)
+    return pads[0], pads[1]
 
 
-def _check_shapes(op, source, weights, channels):
+def _check_shapes(op, source, weights, target, channels):
     """Refuse what the plain kernels do not compute, and what a damaged file may claim."""
     if weights.data is None:
         raise KernelError("its weights are computed: only constants can be used")
     if len(weights.scales) not in (1, channels):
         raise KernelError(f"its weights have {len(weights.scales)} scales for {channels} outputs")
     if op.name == "FULLY_CONNECTED":
-        fits, needed = source.size == weights.shape[-1], f"an input of {weights.shape[-1]} values"
-    elif op.name == "CONV_2D":
-        fits, needed = source.shape[0] == 1 and source.shape[-1] == weights.shape[-1], "one clip, and no groups"
+        fits, needed = source.size == weights.size // channels, f"an input of {weights.size // channels} values"
+        fits = fits and target.size == channels
     else:
-        fits, needed = source.shape[0] == 1 and channels % source.shape[-1] == 0, "one clip"
+        images = all(len(tensor.shape) == 4 for tensor in (source, weights, target)) and source.shape[0] == 1
+        fits, needed = images and target.shape[-1] == channels, "one image"
+        if op.name == "CONV_2D":
+            fits, needed = fits and source.shape[-1] == weights.shape[-1], "one image, and no groups"
+        else:
+            fits = fits and weights.shape[0] == 1 and channels % source.shape[-1] == 0
     if not fits:
         raise KernelError(f"its input has the shape {source.shape}: needed is {needed}")
     if any(op.options.get(f"dilation{axis}Factor", 1) != 1 for axis in "HW"):

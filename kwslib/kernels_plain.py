@@ -73,6 +73,10 @@ def _int8(*tensors: Tensor):
     _needs(all(len(tensor.scales) == 1 for tensor in tensors), "its tensors have no scale, or several")
 
 
+def _same_size(source, target):
+    _needs(source.size == target.size, f"its tensors have the shapes {source.shape} and {target.shape}: sizes differ")
+
+
 def _same_scale(source, target):
     near = abs(source.scales[0] - target.scales[0]) <= 1e-6  # TFLM asks for no more
     _needs(near and source.zero_points == target.zero_points, "scale or zero point of input and output differ")
@@ -82,11 +86,10 @@ def _pooling(kernel):
     def lower(info, op, source, target):
         _int8(source, target)
         _same_scale(source, target)
-        _needs(
-            len(source.shape) == 4 and source.shape[0] == 1, f"the input has shape {source.shape}: one clip is needed"
-        )
+        _needs(len(source.shape) == 4 and source.shape[0] == 1, "its input is not one image")
         window = op.options["filterHeight"], op.options["filterWidth"]
         pad = kernels.padding(op, window, source, target)
+        _needs(source.shape[3] == target.shape[3], f"its output has the shape {target.shape}")
         members = dict(zip(("input_height", "input_width", "channels"), source.shape[1:], strict=True))
         members |= {"window_height": window[0], "window_width": window[1]}
         members |= {"output_height": target.shape[1], "output_width": target.shape[2]}
@@ -107,8 +110,10 @@ def _mean(info, op, source, target):
     axes = info.tensors[op.inputs[1]].data
     _needs(axes is not None, "its axes are computed: only constants can be used")
     axes = sorted({int(axis) % len(source.shape) for axis in np.ravel(axes)})
+    _needs(axes, "it has no axes")
     _needs(axes == list(range(axes[0], axes[-1] + 1)), f"its axes {axes} are apart")
     outer, count = math.prod(source.shape[: axes[0]]), math.prod(source.shape[axes[0] : axes[-1] + 1])
+    _needs(target.size * count == source.size, f"its output has the shape {target.shape}")
     multiplier, shift = quantize_multiplier(source.scales[0] / target.scales[0])
     down = min(count.bit_length() - 1, 32, 31 + shift)
     members = {"outer": outer, "count": count, "inner": source.size // outer // count}
@@ -122,6 +127,7 @@ def _add(info, op, source, target, left_shift=20):
     _int8(first, second, target)
     _needs(first.data is None and second.data is None, "it adds a constant: both inputs have to be computed")
     _needs(first.shape == second.shape, f"its inputs have the shapes {first.shape} and {second.shape}: needed is one")
+    _same_size(first, target)
     twice = 2 * max(first.scales[0], second.scales[0])
     members = {"values": target.size, "left_shift": left_shift}
     for name, tensor in (("first", first), ("second", second)):
@@ -137,6 +143,7 @@ def _softmax(info, op, source, target):
     _int8(source, target)
     fits = target.scales[0] == 1 / 256 and target.zero_points[0] == -128
     _needs(fits, "its output has to have the scale 1/256 and the zero point -128")
+    _same_size(source, target)
     classes = source.shape[-1]
     _needs(classes <= _MOST_CLASSES, f"{classes} classes: at most {_MOST_CLASSES} can be added up")
     members = {"rows": source.size // classes, "classes": classes}
@@ -181,6 +188,7 @@ def _divide(x, exponent):
 
 def _rescaling(info, op, source, target):
     _int8(source, target)
+    _same_size(source, target)
     ratio = source.scales[0] / target.scales[0]
     if op.name == "RELU":  # TFLM divides in float32 here
         ratio = float(np.float32(source.scales[0]) / np.float32(target.scales[0]))
@@ -192,6 +200,7 @@ def _rescaling(info, op, source, target):
 
 def _relu6(info, op, source, target):
     _int8(source, target)
+    _same_size(source, target)
     return "clamp_s8", Layer("limits_t", {"values": target.size} | _limits(source, "RELU6"))
 
 
@@ -200,8 +209,11 @@ def _pad(info, op, source, target):
     borders = info.tensors[op.inputs[1]].data
     _needs(borders is not None and len(op.inputs) == 2, "its border or value is computed or not the zero point")
     _needs(len(source.shape) == 4, f"its input has the shape {source.shape}: needed are four axes")
-    borders = np.asarray(borders).reshape(4, 2)
+    borders = np.asarray(borders)
+    _needs(borders.shape == (4, 2) and (borders >= 0).all(), "its border is not one of two sizes for each axis")
     _needs(not borders[0].any() and source.shape[0] == 1, "it pads clips: one clip is needed")
+    fits = tuple(borders.sum(axis=1) + source.shape) == target.shape
+    _needs(fits, f"its output has the shape {target.shape}")
     members = {}
     for kind, sizes in (("input", source.shape[1:]), ("before", borders[1:, 0]), ("output", target.shape[1:])):
         for axis, size in zip(("height", "width", "channels"), sizes, strict=True):
@@ -213,11 +225,13 @@ def _quantize(info, op, source, target):
     if source.dtype != "float32":
         return _rescaling(info, op, source, target)
     _int8(target)
+    _same_size(source, target)
     return "quantize_s8", _affine(target)
 
 
 def _dequantize(info, op, source, target):
     _int8(source)
+    _same_size(source, target)
     return "dequantize_s8", _affine(source)
 
 
