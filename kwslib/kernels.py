@@ -14,7 +14,7 @@ MOST_COLUMNS = 256
 PANEL_BYTES = 2048
 SPARSE_POSITIONS = 9
 SPARSE_PANEL_WORDS = 255
-_RANGES = {"NONE": (-math.inf, math.inf), "RELU": (0, math.inf), "RELU6": (0, 6), "RELU_N1_TO_1": (-1, 1)}
+ACTIVATION_RANGES = {"NONE": (-math.inf, math.inf), "RELU": (0, math.inf), "RELU6": (0, 6), "RELU_N1_TO_1": (-1, 1)}
 
 
 class KernelError(ValueError):
@@ -63,11 +63,11 @@ def quantize_multiplier(scale: float) -> tuple[int, int]:
 
 def output_limits(target: Tensor, activation: str) -> tuple[int, int]:
     """Smallest and largest value of an int8 or int16 tensor behind an activation function. Raises KernelError."""
-    if activation not in _RANGES:
+    if activation not in ACTIVATION_RANGES:
         raise KernelError(f"activation function {activation} is not known: use none, RELU, RELU6 or RELU_N1_TO_1")
     least, most = np.iinfo(target.dtype).min, np.iinfo(target.dtype).max
     limits = []
-    for limit, open_end in zip(_RANGES[activation], (least, most), strict=True):
+    for limit, open_end in zip(ACTIVATION_RANGES[activation], (least, most), strict=True):
         value = open_end
         if math.isfinite(limit):  # TFLM divides in float32 and rounds halves away from zero
             ratio = float(np.float32(limit) / np.float32(target.scales[0]))

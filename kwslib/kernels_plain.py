@@ -1,4 +1,4 @@
-"""Operators of an int8 .tflite on the plain kernels, one after the other: what every other choice is compared with.
+"""Operators of a .tflite on the plain kernels, one after the other: what every other choice is compared with.
 
 A function here takes `(info, op)` and gives the steps of that operator; it raises KernelError where it cannot.
 """
@@ -7,11 +7,13 @@ import math
 
 import numpy as np
 
-from kwslib import kernels
+from kwslib import kernels, kernels_softmax
 from kwslib.kernels import KernelError, Layer, Step, quantize_multiplier
 from kwslib.tflite_graph import ModelInfo, Op, Tensor
 
 NO_STEP = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")  # the values stay where they are
+_ALL = ("s8", "s16", "f32")
+_TYPES = {"s8": "int8", "s16": "int16", "f32": "float32"}
 _MOST_CLASSES = 4095  # their exponentials add up to less than 2^31
 _WEIGHTED = {
     "CONV_2D": "convolve_s8",
@@ -67,10 +69,14 @@ def _needs(condition, text):
         raise KernelError(text)
 
 
-def _int8(*tensors: Tensor):
-    kinds = "+".join(sorted({tensor.dtype for tensor in tensors}))
-    _needs(kinds == "int8", f"its tensors are {kinds}: needed is int8")
-    _needs(all(len(tensor.scales) == 1 for tensor in tensors), "its tensors have no scale, or several")
+def _kind(*tensors: Tensor, kinds=("s8",)) -> str:
+    """Which kernels serve the type of all these tensors: s8, s16 or f32. Raises KernelError."""
+    named = "+".join(sorted({tensor.dtype for tensor in tensors}))
+    kind = next((kind for kind in kinds if _TYPES[kind] == named), None)
+    _needs(kind, f"its tensors are {named}: needed is {' or '.join(_TYPES[kind] for kind in kinds)}")
+    counts = 0 if kind == "f32" else 1
+    _needs(all(len(tensor.scales) == counts for tensor in tensors), "its tensors have no scale, or several")
+    return kind
 
 
 def _same_size(source, target):
@@ -84,8 +90,9 @@ def _same_scale(source, target):
 
 def _pooling(kernel):
     def lower(info, op, source, target):
-        _int8(source, target)
-        _same_scale(source, target)
+        kind = _kind(source, target, kinds=_ALL)
+        if kind != "f32":
+            _same_scale(source, target)
         _needs(len(source.shape) == 4 and source.shape[0] == 1, "its input is not one image")
         window = op.options["filterHeight"], op.options["filterWidth"]
         pad = kernels.padding(op, window, source, target)
@@ -95,18 +102,22 @@ def _pooling(kernel):
         members |= {"output_height": target.shape[1], "output_width": target.shape[2]}
         members |= {"stride_height": op.stride[0], "stride_width": op.stride[1]}
         members |= {"pad_height": pad[0], "pad_width": pad[1]} | _limits(target, op.activation)
-        return kernel, Layer("pooling_t", members)
+        return f"{kernel}_{kind}", Layer("pooling_f32_t" if kind == "f32" else "pooling_t", members)
 
     return lower
 
 
 def _limits(target, activation):
-    minimum, maximum = kernels.output_limits(target, activation)
-    return {"minimum": minimum, "maximum": maximum}
+    if target.dtype == "float32":
+        _needs(activation in kernels.ACTIVATION_RANGES, f"activation function {activation} is not known")
+        limits = map(float, kernels.ACTIVATION_RANGES[activation])
+    else:
+        limits = kernels.output_limits(target, activation)
+    return dict(zip(("minimum", "maximum"), limits, strict=True))
 
 
 def _mean(info, op, source, target):
-    _int8(source, target)
+    kind = _kind(source, target, kinds=_ALL)
     axes = info.tensors[op.inputs[1]].data
     _needs(axes is not None, "its axes are computed: only constants can be used")
     axes = sorted({int(axis) % len(source.shape) for axis in np.ravel(axes)})
@@ -114,21 +125,26 @@ def _mean(info, op, source, target):
     _needs(axes == list(range(axes[0], axes[-1] + 1)), f"its axes {axes} are apart")
     outer, count = math.prod(source.shape[: axes[0]]), math.prod(source.shape[axes[0] : axes[-1] + 1])
     _needs(target.size * count == source.size, f"its output has the shape {target.shape}")
+    members = {"outer": outer, "count": count, "inner": source.size // outer // count}
+    if kind == "f32":
+        return "mean_f32", Layer("mean_f32_t", members)
     multiplier, shift = quantize_multiplier(source.scales[0] / target.scales[0])
     down = min(count.bit_length() - 1, 32, 31 + shift)
-    members = {"outer": outer, "count": count, "inner": source.size // outer // count}
     members |= {"input_offset": -count * source.zero_points[0], "multiplier": (multiplier << down) // count}
     members |= {"shift": shift - down, "output_offset": target.zero_points[0]}
-    return "mean_s8", Layer("mean_t", members)
+    return f"mean_{kind}", Layer("mean_t", members)
 
 
-def _add(info, op, source, target, left_shift=20):
+def _add(info, op, source, target):
+    _needs(len(op.inputs) == 2, f"it has {len(op.inputs)} inputs")
     first, second = (info.tensors[index] for index in op.inputs)
-    _int8(first, second, target)
+    kind = _kind(first, second, target, kinds=_ALL)
     _needs(first.data is None and second.data is None, "it adds a constant: both inputs have to be computed")
     _needs(first.shape == second.shape, f"its inputs have the shapes {first.shape} and {second.shape}: needed is one")
     _same_size(first, target)
-    twice = 2 * max(first.scales[0], second.scales[0])
+    if kind == "f32":
+        return "add_f32", Layer("limits_f32_t", {"values": target.size} | _limits(target, op.activation))
+    twice, left_shift = 2 * max(first.scales[0], second.scales[0]), 20 if kind == "s8" else 15
     members = {"values": target.size, "left_shift": left_shift}
     for name, tensor in (("first", first), ("second", second)):
         multiplier, shift = quantize_multiplier(tensor.scales[0] / twice)
@@ -136,59 +152,34 @@ def _add(info, op, source, target, left_shift=20):
     multiplier, shift = quantize_multiplier(twice / (2**left_shift * target.scales[0]))
     _needs(shift <= 0, "the scale of its output is too small beside those of its inputs")
     members |= {"output_offset": target.zero_points[0], "output_multiplier": multiplier, "output_shift": shift}
-    return "add_s8", Layer("addition_t", members | _limits(target, op.activation))
+    return f"add_{kind}", Layer("addition_t", members | _limits(target, op.activation))
 
 
 def _softmax(info, op, source, target):
-    _int8(source, target)
-    fits = target.scales[0] == 1 / 256 and target.zero_points[0] == -128
-    _needs(fits, "its output has to have the scale 1/256 and the zero point -128")
+    kind, classes, beta = _kind(source, target, kinds=_ALL), source.shape[-1], float(op.options["beta"])
     _same_size(source, target)
-    classes = source.shape[-1]
     _needs(classes <= _MOST_CLASSES, f"{classes} classes: at most {_MOST_CLASSES} can be added up")
     members = {"rows": source.size // classes, "classes": classes}
-    return "softmax_s8", Layer(
-        "softmax_t", members | {"exponentials": exponentials(source.scales[0], op.options["beta"])}
-    )
-
-
-def exponentials(scale: float, beta: float) -> np.ndarray:
-    """e^(-d * scale * beta) for d = 0 ... 255 in int32, 31 fraction bits, as gemmlowp computes it; 0 from e^-32 on.
-
-    Raises KernelError for a scale so small that no difference counts.
-    """
-    factor = min(beta * scale * 2**26, 2.0**31 - 1)  # differences get 26 fraction bits
-    _needs(factor > 1, f"the input of SOFTMAX is constant (scale {scale:.1g}); the network is dead")
-    multiplier, shift = quantize_multiplier(factor)
-    steps = np.arange(256, dtype=np.int64)
-    counted = steps <= (31 << 26) >> shift
-    x = _multiply(-np.where(counted, steps, 0) << shift, multiplier)
-    # x = -remainder + fraction, with remainder in quarters: a polynomial for the fraction, factors for the remainder.
-    fraction = (x & (2**24 - 1)) - 2**24
-    remainder, y = fraction - x, (fraction << 5) + 2**28
-    y2 = _multiply(y, y)
-    y3, y4 = _multiply(y2, y), _multiply(y2, y2)
-    cubic = _multiply(_divide(y4, 2) + y3, 715827883) + y2  # 1/3
-    value = 1895147668 + _multiply(1895147668, y + _divide(cubic, 1))  # e^(-1/8)
-    for exponent, power in enumerate((1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242), 24):
-        value = np.where(remainder & (1 << exponent), _multiply(value, power), value)  # e^(-1/4), e^(-1/2), ...
-    value = np.where(x == 0, 2**31 - 1, value)
-    return np.where(counted, value, 0).astype(np.int32)
-
-
-def _multiply(a, b):
-    """Upper word of 2ab, rounded to nearest, halves up."""
-    return (a * np.int64(b) + 2**30) >> 31
-
-
-def _divide(x, exponent):
-    """x / 2^exponent, rounded to nearest, halves away from zero."""
-    return (x + (1 << (exponent - 1)) - (x < 0)) >> exponent
+    if kind == "f32":
+        return "softmax_f32", Layer("softmax_f32_t", members | {"beta": beta})
+    if kind == "s16":
+        _needs(not any(source.zero_points + target.zero_points), "its tensors have to have the zero point 0")
+        _needs(math.isclose(target.scales[0], 2**-15, rel_tol=1e-3), "its output has to have the scale 1/32768")
+        multiplier, shift = quantize_multiplier(source.scales[0] * beta / (10 / 65535))
+        members |= {"multiplier": multiplier, "shift": shift}
+        members["exponentials"] = kernels_softmax.interpolated(np.exp, 10 / 65535, 2**15 - 1)
+        members["reciprocals"] = kernels_softmax.interpolated(lambda x: 1 / (1 + x), 1 / 65535, -(2**15))
+        return "softmax_s16", Layer("softmax_s16_t", members)
+    fits = target.scales[0] == 1 / 256 and target.zero_points[0] == -128
+    _needs(fits, "its output has to have the scale 1/256 and the zero point -128")
+    table = kernels_softmax.exponentials(source.scales[0], beta)
+    return "softmax_s8", Layer("softmax_t", members | {"exponentials": table})
 
 
 def _rescaling(info, op, source, target):
-    _int8(source, target)
     _same_size(source, target)
+    if _kind(source, target, kinds=("s8", "f32") if op.name == "RELU" else ("s8",)) == "f32":
+        return "clamp_f32", Layer("limits_f32_t", {"values": target.size} | _limits(target, op.name))
     ratio = source.scales[0] / target.scales[0]
     if op.name == "RELU":  # TFLM divides in float32 here
         ratio = float(np.float32(source.scales[0]) / np.float32(target.scales[0]))
@@ -199,13 +190,14 @@ def _rescaling(info, op, source, target):
 
 
 def _relu6(info, op, source, target):
-    _int8(source, target)
+    kind = _kind(source, target, kinds=("s8", "f32"))
     _same_size(source, target)
-    return "clamp_s8", Layer("limits_t", {"values": target.size} | _limits(source, "RELU6"))
+    struct = "limits_f32_t" if kind == "f32" else "limits_t"
+    return f"clamp_{kind}", Layer(struct, {"values": target.size} | _limits(source, "RELU6"))
 
 
 def _pad(info, op, source, target):
-    _int8(source, target)
+    _kind(source, target)
     borders = info.tensors[op.inputs[1]].data
     _needs(borders is not None and len(op.inputs) == 2, "its border or value is computed or not the zero point")
     _needs(len(source.shape) == 4, f"its input has the shape {source.shape}: needed are four axes")
@@ -224,13 +216,13 @@ def _pad(info, op, source, target):
 def _quantize(info, op, source, target):
     if source.dtype != "float32":
         return _rescaling(info, op, source, target)
-    _int8(target)
+    _kind(target)
     _same_size(source, target)
     return "quantize_s8", _affine(target)
 
 
 def _dequantize(info, op, source, target):
-    _int8(source)
+    _kind(source)
     _same_size(source, target)
     return "dequantize_s8", _affine(source)
 
@@ -242,9 +234,9 @@ def _affine(tensor):
 
 _LOWERINGS = {
     "ADD": _add,
-    "AVERAGE_POOL_2D": _pooling("average_pool_s8"),
+    "AVERAGE_POOL_2D": _pooling("average_pool"),
     "DEQUANTIZE": _dequantize,
-    "MAX_POOL_2D": _pooling("max_pool_s8"),
+    "MAX_POOL_2D": _pooling("max_pool"),
     "MEAN": _mean,
     "PAD": _pad,
     "QUANTIZE": _quantize,

@@ -20,4 +20,10 @@ static inline int32_t within(int32_t value, int32_t minimum, int32_t maximum)
     return value > maximum ? maximum : value;
 }
 
+static inline float within_f32(float value, float minimum, float maximum)
+{
+    value = value < minimum ? minimum : value;
+    return value > maximum ? maximum : value;
+}
+
 #endif
