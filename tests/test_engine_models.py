@@ -154,8 +154,46 @@ def test_random_networks_of_the_chains_equal_tflm(tflm, host, tflite, kernels):
     assume(check(tflite, tflm, host, kernels) is not None)
 
 
+@st.composite
+def wide_networks(draw, kind):
+    """Networks of int16 or float32 without weights."""
+    shape = (1, *(draw(st.integers(1, 9)) for _ in range(3)))
+    scales = SCALES.map(lambda value: value / 256) if kind == "int16" else SCALES
+    builder = Builder(shape, () if kind == "float32" else draw(scales), 0, kind, kind)
+    for name in draw(st.lists(st.sampled_from(["pool", "add", "relu"]), min_size=1, max_size=4)):
+        window, stride = (draw(st.tuples(st.integers(1, 4), st.integers(1, 4))) for _ in range(2))
+        if name == "pool":
+            pool = draw(st.sampled_from(["AVERAGE_POOL_2D", "MAX_POOL_2D"]))
+            builder.pool(pool, window, stride, "SAME", draw(ACTIVATIONS))
+        elif name == "add":
+            other = builder.last
+            builder.add(other, draw(scales), 0)
+            builder.add(other, draw(scales), 0, draw(ACTIVATIONS))
+        elif kind == "float32":
+            builder.rescale(draw(st.sampled_from(["RELU", "RELU6"])), 0, 0)
+    if draw(st.booleans()):
+        builder.mean(draw(st.sampled_from([[1, 2], [1], [2], [3]])), draw(scales), 0)
+    builder.softmax(draw(st.sampled_from([1.0, 0.5])))
+    return builder.pack()
+
+
+@SMALL
+@given(tflite=st.sampled_from(["int16", "float32"]).flatmap(wide_networks))
+def test_random_wide_networks_equal_tflm(tflm, host, tflite):
+    info = describe(tflite)
+    values = np.random.default_rng(0).normal(0, 9000 if info.input.dtype == "int16" else 3, (3, info.input.size))
+    inputs = list(np.clip(values, -32768, 32767).astype(info.input.dtype))
+    expected = tflm(tflite, inputs)
+    assume(expected is not None)
+    program = engine.plan(tflite, "plain")
+    for values, tensors in zip(inputs, expected, strict=True):
+        for call, found in zip(program.calls, engine.run(program, host, values), strict=True):
+            tolerance = 1e-6 if found.dtype == np.float32 else 0
+            np.testing.assert_allclose(found, tensors[call.tensor], rtol=tolerance, err_msg=call.step.kernel)
+
+
 def every_operator():
-    """One network with every operator that there is a kernel for, float at its ends."""
+    """One network with every operator that there is a kernel for, float32 at its ends."""
     rng = np.random.default_rng(0)
     builder = Builder((1, 9, 7, 3), (), 0, "float32")
     builder.rescale("QUANTIZE", 0.05, -5)

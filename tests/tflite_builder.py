@@ -20,9 +20,13 @@ _OPTIONS = {
 
 
 class Builder:
-    """A network with one input; `last` is the tensor that was added last, an index."""
+    """A network with one input; `last` is the tensor that was added last, an index.
 
-    def __init__(self, shape, scale=0.1, zero_point=0, dtype="int8"):
+    `kind` is the type of the tensors behind operators without weights, which for float32 have no scale.
+    """
+
+    def __init__(self, shape, scale=0.1, zero_point=0, dtype="int8", kind="int8"):
+        self.kind = kind
         self.model = schema.ModelT()
         self.model.version, self.model.buffers, self.model.operatorCodes = 3, [schema.BufferT()], []
         self.graph = schema.SubGraphT()
@@ -72,17 +76,23 @@ class Builder:
         self.last = output
         return output
 
+    def activation(self, shape, scale, zero_point) -> int:
+        """Add a tensor of type `kind`."""
+        return self.tensor(shape, () if self.kind == "float32" else scale, zero_point, self.kind)
+
     def shape(self, index) -> tuple[int, ...]:
         """Shape of a tensor."""
         return tuple(self.graph.tensors[index].shape)
 
     def scale(self, index) -> float:
         """Scale of a tensor."""
-        return float(self.graph.tensors[index].quantization.scale[0])
+        quantization = self.graph.tensors[index].quantization
+        return float(quantization.scale[0]) if quantization else 1.0
 
     def zero_point(self, index) -> int:
         """Zero point of a tensor."""
-        return int(self.graph.tensors[index].quantization.zeroPoint[0])
+        quantization = self.graph.tensors[index].quantization
+        return int(quantization.zeroPoint[0]) if quantization else 0
 
     def pack(self) -> bytes:
         """The network as a .tflite file; its output is the tensor added last."""
@@ -120,18 +130,18 @@ class Builder:
         """AVERAGE_POOL_2D or MAX_POOL_2D."""
         height, width, channels = self.shape(self.last)[1:]
         size = output_size((height, width), window, stride, padding)
-        target = self.tensor((1, *size, channels), self.scale(self.last), self.zero_point(self.last))
+        target = self.activation((1, *size, channels), self.scale(self.last), self.zero_point(self.last))
         sizes = {"filterHeight": window[0], "filterWidth": window[1], "strideH": stride[0], "strideW": stride[1]}
         self.operator(name, [self.last], target, padding, activation, **sizes)
 
     def add(self, other, scale, zero_point, activation="NONE"):
         """ADD of the last tensor and another one of its shape."""
-        target = self.tensor(self.shape(self.last), scale, zero_point)
+        target = self.activation(self.shape(self.last), scale, zero_point)
         self.operator("ADD", [self.last, other], target, activation=activation)
 
     def rescale(self, name, scale, zero_point):
         """QUANTIZE, RELU or RELU6: another scale."""
-        self.operator(name, [self.last], self.tensor(self.shape(self.last), scale, zero_point))
+        self.operator(name, [self.last], self.activation(self.shape(self.last), scale, zero_point))
 
     def pad(self, borders):
         """PAD by [[before, after], ...] for the four axes."""
@@ -142,12 +152,14 @@ class Builder:
     def mean(self, axes, scale, zero_point):
         """MEAN over axes, which vanish."""
         shape = [size for axis, size in enumerate(self.shape(self.last)) if axis not in axes]
-        target = self.tensor(shape, scale, zero_point)
+        target = self.activation(shape, scale, zero_point)
         self.operator("MEAN", [self.last, self.tensor((len(axes),), dtype="int32", data=axes)], target, keepDims=False)
 
     def softmax(self, beta=1.0):
         """SOFTMAX over the last axis."""
-        self.operator("SOFTMAX", [self.last], self.tensor(self.shape(self.last), 1 / 256, -128), beta=beta)
+        scale, zero_point = (2**-15, 0) if self.kind == "int16" else (1 / 256, -128)
+        target = self.activation(self.shape(self.last), scale, zero_point)
+        self.operator("SOFTMAX", [self.last], target, beta=beta)
 
     def _weighted(self, name, rng, shape, axis, stride, padding, activation, scale, zero_point):
         source, channels = self.last, shape[axis]
