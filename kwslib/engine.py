@@ -2,15 +2,16 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from kwslib import arena, kernels_network, kernels_plain
+from kwslib import arena
 from kwslib.arena import ALIGNMENT, BYTES_AROUND, Buffer
+from kwslib.kernel_sets import KERNEL_SETS, NO_STEP, PLAIN
 from kwslib.kernels import KernelError, Scratch, Step
-from kwslib.tflite_graph import ModelInfo, Op, Tensor, describe
+from kwslib.tflite_graph import ModelInfo, Tensor, describe
 
 FLASH_BYTES = 1 << 20
 RAM_BYTES = (64 << 10) - (8 << 10)  # DTCM without the stack
@@ -18,30 +19,6 @@ RAM_BYTES = (64 << 10) - (8 << 10)  # DTCM without the stack
 
 class EngineError(ValueError):
     """A model cannot be turned into C; the message names the operator and its tensor, and the remedy."""
-
-
-@dataclass(frozen=True)
-class KernelSet:
-    """Kernels to choose from, first those of a run of operators, then those of one; `plain` serves the others.
-
-    A function of `chains` takes (info, operators from here on) and gives how many of these its steps are for, and the
-    steps; one of `operators` takes (info, operator) and gives the steps. Both raise KernelError where they cannot.
-    """
-
-    operators: tuple[Callable[[ModelInfo, Op], list[Step]], ...] = ()
-    chains: tuple[Callable[[ModelInfo, list[Op]], tuple[int, list[Step]]], ...] = ()
-
-
-PLAIN = (kernels_plain.plain,)
-KERNEL_SETS = {
-    "plain": KernelSet(),
-    "skip": KernelSet((kernels_plain.skip,)),
-    "weight_first": KernelSet((kernels_plain.weight_first,)),
-    "weight_first_skip": KernelSet((kernels_plain.weight_first_skip,)),
-    "packed": KernelSet(chains=(kernels_network.packed,)),
-    "sparse": KernelSet(chains=(kernels_network.sparse,)),
-    "best": KernelSet(chains=(kernels_network.packed,)),
-}
 
 
 @dataclass(frozen=True)
@@ -177,7 +154,7 @@ def _calls(info, name, kernels, choices):
         chosen = KERNEL_SETS[choices.get(number, kernels)]
         refused = []
         chain = _chain(info, number, chosen, refused)
-        if op.name in kernels_plain.NO_STEP and not chain:
+        if op.name in NO_STEP and not chain:
             if info.tensors[op.inputs[0]].bytes != info.tensors[op.outputs[0]].bytes:
                 raise EngineError(f"{_said(info, op, name)}: it changes the size; convert the model again")
             places[op.outputs[0]] = places[op.inputs[0]]

@@ -6,14 +6,17 @@ from pathlib import Path
 import numpy as np
 
 from kwslib import engine, engine_board, engine_c
+from kwslib.kernel_sets import KERNEL_SETS
 from kwslib.tflite_graph import read_model
+
+_MOST_NOTES = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("model", type=Path, metavar="MODEL.tflite", help="model")
     parser.add_argument("folder", type=Path, nargs="?", metavar="FOLDER", help="where network.c and network.h go")
-    parser.add_argument("--kernels", nargs="+", default=["best"], choices=engine.KERNEL_SETS, help="kernel sets (best)")
+    parser.add_argument("--kernels", nargs="+", default=["best"], choices=KERNEL_SETS, help="kernel sets (best)")
     parser.add_argument("--board", action="store_true", help="run on the emulated board and show the cost of each call")
     settings = {"choices": engine_board.SETTINGS, "default": "ours"}
     parser.add_argument("--setting", **settings, help="caches on, activations in DTCM (ours), or as in the paper")
@@ -28,8 +31,10 @@ def main(arguments: argparse.Namespace) -> None:
     for program in programs:
         print(f"{name}, {program.kernels}: {len(program.calls)} calls", end=", ")
         print(f"{program.constant_bytes:,} bytes of constants, {program.arena_bytes:,} bytes of activations")
-        for note in program.notes:
+        for note in program.notes[:_MOST_NOTES]:
             print(f"  {note}")
+        if len(program.notes) > _MOST_NOTES:
+            print(f"  and {len(program.notes) - _MOST_NOTES} operators more")
     if arguments.folder:
         for path in engine_c.write_c(programs[0], arguments.folder):
             print(path)

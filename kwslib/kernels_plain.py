@@ -11,7 +11,6 @@ from kwslib import kernels, kernels_softmax
 from kwslib.kernels import KernelError, Layer, Step, quantize_multiplier
 from kwslib.tflite_graph import ModelInfo, Op, Tensor
 
-NO_STEP = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")  # the values stay where they are
 _ALL = ("s8", "s16", "f32")
 _TYPES = {"s8": "int8", "s16": "int16", "f32": "float32"}
 _MOST_CLASSES = 4095  # their exponentials add up to less than 2^31

@@ -1,7 +1,9 @@
 """Whole models planned and written as C: every kernel set against TFLM after every operator, memory, and refusals."""
 
+import os
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +17,13 @@ from kwslib.__main__ import main
 from kwslib.arena import BYTES_AROUND, Buffer
 from kwslib.engine import EngineError
 from kwslib.engine_host import NetworkOnHost
+from kwslib.kernel_sets import KERNEL_SETS
 from kwslib.kernels_host import HostKernels
 from kwslib.tflite_graph import ModelFileError, describe, read_model
 
 MODELS = cache.PROJECT_FOLDER / "results" / "models"
 INT8 = [path for path in sorted(MODELS.glob("*.tflite")) if not path.stem.endswith(("float32", "int16x8"))]
+REFERENCE = Path(os.environ.get("KWS_REFERENCE", "kws_ref_model"))  # of github.com/mlcommons/tiny
 PAPER, PRUNED = MODELS / "paper6_paper_cnn_ours_s0.tflite", MODELS / "paper6_paper_cnn_element-80_s0.tflite"
 TC_RESNET, DS_CNN = MODELS / "paper6_tc_resnet_w2_ours_s0.tflite", MODELS / "kws10_ds_cnn_ours_s0.tflite"
 
@@ -35,12 +39,14 @@ def noise(tflite, n=1, seed=0):
     return values.clip(-128, 127).astype(np.int8)
 
 
-@pytest.mark.parametrize("path", INT8, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*INT8, REFERENCE], ids=lambda path: path.stem)
 def test_every_model_on_every_kernel_set_equals_tflm_after_every_operator(host, path):
+    if path == REFERENCE and not path.is_file():
+        pytest.skip("KWS_REFERENCE does not name MLPerf Tiny's kws_ref_model.tflite")
     tflite = read_model(path)
     values = noise(tflite)
     expected, lists = tflm_tensors(tflite, values)[0], set()
-    for kernels in engine.KERNEL_SETS:
+    for kernels in KERNEL_SETS:
         program = engine.plan(tflite, kernels)
         lists.add(tuple(call.step.kernel for call in program.calls))
         for call, found in zip(program.calls, engine.run(program, host, values), strict=True):

@@ -12,6 +12,7 @@ from tflite_builder import Builder, output_size
 
 from kwslib import engine, interpreters
 from kwslib.engine_host import NetworkOnHost
+from kwslib.kernel_sets import KERNEL_SETS
 from kwslib.kernels_host import HostKernels
 from kwslib.tflite_graph import describe
 
@@ -143,7 +144,7 @@ def check(tflite, tflm, host, kernels):
 
 
 @SMALL
-@given(tflite=networks(), kernels=st.sampled_from(list(engine.KERNEL_SETS)))
+@given(tflite=networks(), kernels=st.sampled_from(list(KERNEL_SETS)))
 def test_random_networks_equal_tflm(tflm, host, tflite, kernels):
     assume(check(tflite, tflm, host, kernels) is not None)
 
