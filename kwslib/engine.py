@@ -225,8 +225,7 @@ def _lowered(info, op, chosen, name, refused):
         except KernelError as error:
             refused.append(str(error))
         except (LookupError, ArithmeticError, TypeError, ValueError) as error:  # of a damaged file
-            said = f"it makes no sense ({type(error).__name__}: {error}); convert the model again"
-            raise EngineError(f"{_said(info, op, name)}: {said}") from error
+            refused.append(f"it makes no sense ({type(error).__name__}: {error}); convert the model again")
     raise EngineError(f"{_said(info, op, name)}: {refused[-1]}")
 
 

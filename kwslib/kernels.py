@@ -78,9 +78,9 @@ def output_limits(target: Tensor, activation: str) -> tuple[int, int]:
 
 def plain_layer(info: ModelInfo, op: Op) -> Layer:
     """A CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED as the plain kernels take it. Raises KernelError."""
-    source, weights, target = info.tensors[op.inputs[0]], info.tensors[op.inputs[1]], info.tensors[op.outputs[0]]
     if op.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
         raise KernelError(f"{op.name} has no weights")
+    source, weights, target = info.tensors[op.inputs[0]], info.tensors[op.inputs[1]], info.tensors[op.outputs[0]]
     if (source.dtype, weights.dtype, target.dtype) != ("int8",) * 3 or any(weights.zero_points):
         raise KernelError(f"{op.name} of {source.dtype}: needed is int8, with weights whose zero point is 0")
     channels = weights.shape[-1 if op.name == "DEPTHWISE_CONV_2D" else 0]
