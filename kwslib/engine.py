@@ -162,7 +162,7 @@ def _calls(info, name, kernels, choices):
             continue
         taken, steps = chain or (1, _lowered(info, op, chosen, name, refused))
         if op.macs and len(refused) >= len(chosen.chains) + len(chosen.operators) > 0:
-            notes.append(f"operator {op.index} ({op.name}) is on plain kernels: {refused[-1]}")
+            notes.append(f"operator {op.index} ({op.name}) is on plain kernels: {'; '.join(refused)}")
         ops = info.ops[number : number + taken]
         target = _checked(info.tensors[ops[-1].outputs[0]], name)
         if not steps or (steps[-1].n_out, steps[-1].dtype) != (target.size, target.dtype):
@@ -209,24 +209,28 @@ def _chain(info, number, chosen, refused):
         except (LookupError, ArithmeticError, TypeError, ValueError) as error:  # KernelError, or a damaged file
             refused.append(str(error))
             continue
-        inside = {index for op in info.ops[number : number + taken - 1] for index in op.outputs}
+        ops = info.ops[number : number + taken]
+        inside = {index for op in ops[:-1] for index in op.outputs}
         outside = {index for op in info.ops[number + taken :] for index in op.inputs}
-        if not inside & (outside | {info.output.index}):
+        taken_in = {index for op in ops[1:] for index in op.inputs if info.tensors[index].data is None}
+        if taken_in <= inside and not inside & (outside | {info.output.index}):
             return taken, steps
-        refused.append("a tensor inside the chain is needed outside of it")
+        refused.append("a tensor inside the chain is needed outside of it, or one from outside in it")
     return None
 
 
 def _lowered(info, op, chosen, name, refused):
     """Steps of an operator by the first function of a set that can, else by the plain kernels."""
-    for lower in (*chosen.operators, *PLAIN):
+    reasons = refused
+    for number, lower in enumerate((*chosen.operators, *PLAIN)):
+        reasons = [] if number == len(chosen.operators) else reasons
         try:
             return lower(info, op)
         except KernelError as error:
-            refused.append(str(error))
+            reasons.append(str(error))
         except (LookupError, ArithmeticError, TypeError, ValueError) as error:  # of a damaged file
-            refused.append(f"it makes no sense ({type(error).__name__}: {error}); convert the model again")
-    raise EngineError(f"{_said(info, op, name)}: {refused[-1]}")
+            reasons.append(f"it makes no sense ({type(error).__name__}: {error}); convert the model again")
+    raise EngineError(f"{_said(info, op, name)}: {'; '.join(reasons)}")
 
 
 def _inputs(info, op, places, name):

@@ -13,7 +13,9 @@ class KernelSet:
     """Kernels to choose from, first those of a run of operators, then those of one; `plain` serves the others.
 
     A function of `chains` takes (info, operators from here on) and gives how many of these its steps are for, and the
-    steps; one of `operators` takes (info, operator) and gives the steps. Both raise KernelError where they cannot.
+    steps; one of `operators` takes (info, operator) and gives the steps. Both raise KernelError where they cannot. The
+    first step takes what the first operator takes, the last step gives what the last operator gives, and no other
+    tensor between them may be needed elsewhere.
     """
 
     operators: tuple[Callable[[ModelInfo, Op], list[Step]], ...] = ()

@@ -131,6 +131,19 @@ def test_what_a_set_cannot_do_is_plain_and_noted():
     assert re.fullmatch(r"operator 0 \(CONV_2D\) is on plain kernels: .*weights above -128.*", program.notes[0])
 
 
+def test_a_chain_leaves_what_is_needed_elsewhere():
+    builder = Builder((1, 3, 12, 1))
+    rng = np.random.default_rng(0)
+    builder.convolve(rng, 4, (3, 4), (1, 4), "VALID")
+    image = builder.last
+    builder.dense(rng, 8)
+    fitting = builder.pack()
+    assert engine.plan(fitting, "packed").calls[0].step.kernel == "panels_s8"
+    builder.last = image
+    builder.rescale("RELU", 0.1, 0)
+    assert engine.plan(builder.pack(), "packed").calls[0].step.kernel == "convolve_s8"
+
+
 def refused(tflite, match, **options):
     with pytest.raises(EngineError, match=match) as caught:
         engine.plan(tflite, **{"kernels": "plain", "name": "net"} | options)

@@ -78,9 +78,9 @@ def test_sizes_are_those_of_the_elf(networks):
     assert 64 < sizes["stack"] < 512
 
 
-def test_setting_of_the_paper():
-    program = engine.plan(read_model(PRUNED), "sparse", name=PRUNED.stem)
-    slow, fast = (NetworkOnBoard(program, setting=setting) for setting in ("paper", "ours"))
+def test_setting_of_the_paper(networks):
+    fast = networks[PRUNED.stem]
+    slow = NetworkOnBoard(fast.program, setting="paper")
     (values,) = noise(read_model(PRUNED))
     np.testing.assert_array_equal(slow.run(values), fast.run(values))
     costs = slow.costs()
@@ -91,7 +91,7 @@ def test_setting_of_the_paper():
     low, high = toolchain.REGIONS["SRAM1"]
     assert low <= slow.machine.symbol("arena") < high
     with pytest.raises(EngineError, match="there are ours, paper"):
-        NetworkOnBoard(program, setting="theirs")
+        NetworkOnBoard(fast.program, setting="theirs")
 
 
 def test_wrong_use_is_told(networks):
