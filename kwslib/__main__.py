@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from kwslib import artifacts, dataset, evaluation, features, interpreters, tflite_graph, toolchain
+from kwslib import artifacts, dataset, engine_command, evaluation, features, interpreters, tflite_graph, toolchain
 from kwslib import board as emulated_board
 from kwslib.audio import AudioError
 from kwslib.config import ConfigError, FeatureConfig, TaskConfig
 from kwslib.download import DownloadError
+from kwslib.engine import EngineError
 from kwslib.espeak import SpeechError
 from kwslib.firmware import BoardError
 from kwslib.notebooks import NotebookError, run_notebooks
@@ -21,6 +22,7 @@ EXPECTED_ERRORS = (
     BoardError,
     ConfigError,
     DownloadError,
+    EngineError,
     SpeechError,
     dataset.DatasetError,
     evaluation.EvaluationError,
@@ -107,6 +109,11 @@ def export(arguments) -> None:
         print(path)
 
 
+def engine(arguments) -> None:
+    """Write a model as C over the kernels of firmware_tflm, or run that C on the emulated board."""
+    engine_command.main(arguments)
+
+
 def firmware(arguments) -> None:
     """Build the firmware with CMake and show how much of each memory it takes."""
     options = {"FRONTEND": arguments.frontend} if arguments.frontend else {}
@@ -157,6 +164,9 @@ def _parser() -> argparse.ArgumentParser:
     command = _add(commands, export, "export MODEL.tflite firmware_tflm/model")
     command.add_argument("model", type=Path, metavar="MODEL.tflite", help="model, with MODEL.json beside it")
     command.add_argument("target", type=Path, help="path without suffix; TARGET.h and TARGET.cc are written")
+
+    command = _add(commands, engine, "engine MODEL.tflite firmware_tflm/network --kernels best")
+    engine_command.add_arguments(command)
 
     command = _add(commands, firmware, "firmware --frontend mfcc")
     command.add_argument("--frontend", help="paper, mfcc, or the JSON file of a model (paper)")

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kwslib.tflite_graph import ModelInfo, Op, describe
+from kwslib.tflite_graph import ModelInfo, Op, Tensor, describe
 
+CONVOLVE_POSITIONS = 512  # of a convolution weight first: see kernels.h
 COLUMNS_STEP = 16  # columns of a packed convolution come in such steps
 MOST_COLUMNS = 256
 PANEL_BYTES = 2048
 SPARSE_POSITIONS = 9
 SPARSE_PANEL_WORDS = 255
-_RANGES = {"NONE": (-math.inf, math.inf), "RELU": (0, math.inf), "RELU6": (0, 6), "RELU_N1_TO_1": (-1, 1)}
+ACTIVATION_RANGES = {"NONE": (-math.inf, math.inf), "RELU": (0, math.inf), "RELU6": (0, 6), "RELU_N1_TO_1": (-1, 1)}
 
 
 class KernelError(ValueError):
@@ -40,12 +41,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Step:
-    """A call of a kernel: its layer, and how many values of which dtype it writes."""
+    """A call of a kernel: its layer, and how many values of which dtype it writes, aligned to so many bytes."""
 
     kernel: str
     layer: Layer
     n_out: int
     dtype: str
+    alignment: int = 32  # of the output, in bytes
 
 
 def quantize_multiplier(scale: float) -> tuple[int, int]:
@@ -59,15 +61,33 @@ def quantize_multiplier(scale: float) -> tuple[int, int]:
     return (0, 0) if shift < -31 else (multiplier, shift)
 
 
+def output_limits(target: Tensor, activation: str) -> tuple[int, int]:
+    """Smallest and largest value of an int8 or int16 tensor behind an activation function. Raises KernelError."""
+    if activation not in ACTIVATION_RANGES:
+        raise KernelError(f"activation function {activation} is not known: use none, RELU, RELU6 or RELU_N1_TO_1")
+    least, most = np.iinfo(target.dtype).min, np.iinfo(target.dtype).max
+    limits = []
+    for limit, open_end in zip(ACTIVATION_RANGES[activation], (least, most), strict=True):
+        value = open_end
+        if math.isfinite(limit):  # TFLM divides in float32 and rounds halves away from zero
+            ratio = float(np.float32(limit) / np.float32(target.scales[0]))
+            value = target.zero_points[0] + int(math.copysign(math.floor(abs(ratio) + 0.5), ratio))
+        limits.append(int(np.clip(value, least, most)))
+    return limits[0], limits[1]
+
+
 def plain_layer(info: ModelInfo, op: Op) -> Layer:
     """A CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED as the plain kernels take it. Raises KernelError."""
-    source, weights, target = info.tensors[op.inputs[0]], info.tensors[op.inputs[1]], info.tensors[op.outputs[0]]
     if op.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
-        raise KernelError(f"operator {op.index} is {op.name}: it has no weights")
+        raise KernelError(f"{op.name} has no weights")
+    source, weights, target = info.tensors[op.inputs[0]], info.tensors[op.inputs[1]], info.tensors[op.outputs[0]]
     if (source.dtype, weights.dtype, target.dtype) != ("int8",) * 3 or any(weights.zero_points):
-        raise KernelError(f"operator {op.index} ({op.name}) is not int8 with symmetric weights")
+        raise KernelError(f"{op.name} of {source.dtype}: needed is int8, with weights whose zero point is 0")
     channels = weights.shape[-1 if op.name == "DEPTHWISE_CONV_2D" else 0]
+    _check_shapes(op, source, weights, target, channels)
     bias = info.tensors[op.inputs[2]].data if len(op.inputs) > 2 else np.zeros(channels, np.int32)
+    if bias is None or bias.size != channels or bias.dtype != np.int32:
+        raise KernelError(f"its bias is not one int32 constant for each of {channels} outputs")
     shared = {
         "weights": np.ascontiguousarray(weights.data),
         "bias": np.ascontiguousarray(bias, np.int32),
@@ -77,15 +97,48 @@ def plain_layer(info: ModelInfo, op: Op) -> Layer:
         return Layer("fully_connected_t", {"inputs": weights.shape[1], "outputs": channels} | shared)
     (_, in_height, in_width, in_channels), (_, out_height, out_width, _) = source.shape, target.shape
     _, height, width, _ = weights.shape
-    pad = [0, 0]
-    if op.padding == "SAME":
-        sizes = zip((out_height, out_width), op.stride, (height, width), (in_height, in_width), strict=True)
-        pad = [max(0, (out - 1) * stride + kernel - size) // 2 for out, stride, kernel, size in sizes]
+    pad = padding(op, (height, width), source, target)
     members = {"input_height": in_height, "input_width": in_width, "input_channels": in_channels}
     members |= {"kernel_height": height, "kernel_width": width}
     members |= {"output_height": out_height, "output_width": out_width, "output_channels": channels}
     members |= {"stride_height": op.stride[0], "stride_width": op.stride[1]}
     return Layer("convolution_t", members | {"pad_height": pad[0], "pad_width": pad[1]} | shared)
+
+
+def padding(op: Op, window: tuple[int, int], source: Tensor, target: Tensor) -> tuple[int, int]:
+    """Rows above and columns to the left of an input [1, height, width, channels] over which windows reach.
+
+    Raises KernelError where the output has another size than the windows give.
+    """
+    pads = []
+    for out, stride, size, has in zip(target.shape[1:3], op.stride, window, source.shape[1:3], strict=True):
+        positions = -(-has // stride) if op.padding == "SAME" else (has - size) // stride + 1
+        if positions != out or stride < 1 or size < 1:
+            raise KernelError(f"its output has the shape {target.shape}, which input, window and stride do not give")
+        pads.append(max(0, (out - 1) * stride + size - has) // 2)
+    return pads[0], pads[1]
+
+
+def _check_shapes(op, source, weights, target, channels):
+    """Refuse what the plain kernels do not compute, and what a damaged file may claim."""
+    if weights.data is None:
+        raise KernelError("its weights are computed: only constants can be used")
+    if len(weights.scales) not in (1, channels):
+        raise KernelError(f"its weights have {len(weights.scales)} scales for {channels} outputs")
+    if op.name == "FULLY_CONNECTED":
+        fits, needed = source.size == weights.size // channels, f"an input of {weights.size // channels} values"
+        fits = fits and target.size == channels
+    else:
+        images = all(len(tensor.shape) == 4 for tensor in (source, weights, target)) and source.shape[0] == 1
+        fits, needed = images and target.shape[-1] == channels, "one image"
+        if op.name == "CONV_2D":
+            fits, needed = fits and source.shape[-1] == weights.shape[-1], "one image, and no groups"
+        else:
+            fits = fits and weights.shape[0] == 1 and channels % source.shape[-1] == 0
+    if not fits:
+        raise KernelError(f"its input has the shape {source.shape}: needed is {needed}")
+    if any(op.options.get(f"dilation{axis}Factor", 1) != 1 for axis in "HW"):
+        raise KernelError("it is dilated, which no kernel here computes: use larger strides, or TensorFlow Lite Micro")
 
 
 def plain_layers(tflite: bytes) -> list[Layer]:
@@ -260,14 +313,12 @@ def _quantization(source, weights, target, op, channels):
     else:
         products = [source.scales[0] * scale for scale in scales]
     pairs = np.array([quantize_multiplier(product / target.scales[0]) for product in products], np.int32)
-    low, high = (
-        float(np.clip(limit / target.scales[0] + target.zero_points[0], -128, 127)) for limit in _RANGES[op.activation]
-    )
+    minimum, maximum = output_limits(target, op.activation)
     return {
         "input_offset": -source.zero_points[0],
         "output_offset": target.zero_points[0],
-        "minimum": round(low),
-        "maximum": round(high),
+        "minimum": minimum,
+        "maximum": maximum,
         "multiplier": np.ascontiguousarray(pairs[:, 0]),
         "shift": np.ascontiguousarray(pairs[:, 1]),
     }

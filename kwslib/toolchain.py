@@ -116,14 +116,25 @@ def host_library(name: str, sources: Sequence[Path], headers: Iterable[Path] = (
     It is named after `name` in the cache folder. The compiler is what CC names, or the first of cc, gcc and clang.
     Raises ToolchainError.
     """
+    return _compiled(f"{name}.so", sources, headers, ("-O2", "-fPIC", "-shared", *flags))
+
+
+def host_program(name: str, sources: Sequence[Path], headers: Iterable[Path] = (), flags: Sequence[str] = ()) -> Path:
+    """Program of C sources for this computer, as `host_library`."""
+    return _compiled(name, sources, headers, flags)
+
+
+def _compiled(name, sources, headers, flags):
     found = next((path for path in map(shutil.which, ("cc", "gcc", "clang")) if path), "cc")
-    command = [*shlex.split(os.environ.get("CC") or found), "-std=c11", "-O2", "-fPIC", "-shared", *flags]
+    command = [*shlex.split(os.environ.get("CC") or found), "-std=c11", *flags]
     state = {"command": command, "platform": platform.platform()}
     state["content"] = cache.content_digest(sorted([*sources, *headers]))
-    library = cache.data_folder() / "cache" / "host" / f"{name}-{cache.cache_key(state)}.so"
-    if library.is_file():
-        return library
-    with cache.replacing(library) as temporary:
+    stem, dot, suffix = name.rpartition(".")
+    target = f"{stem}-{cache.cache_key(state)}.{suffix}" if dot else f"{name}-{cache.cache_key(state)}"
+    path = cache.data_folder() / "cache" / "host" / target
+    if path.is_file():
+        return path
+    with cache.replacing(path) as temporary:
         command += [*map(str, sources), "-lm", "-o", str(temporary)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -133,7 +144,8 @@ def host_library(name: str, sources: Sequence[Path], headers: Iterable[Path] = (
             ) from None
         if done.returncode:
             raise ToolchainError(f"{name} does not compile: " + "\n".join(done.stderr.splitlines()[:5]))
-    return library
+        temporary.chmod(0o755)
+    return path
 
 
 def _environment():

@@ -17,6 +17,7 @@ static void mpu_init(void)
     __asm volatile("dsb\n isb" ::: "memory");
 }
 
+#ifndef BOARD_WITHOUT_CACHES
 static void instruction_cache_enable(void)
 {
     SCB->ICIALLU = 0;
@@ -42,10 +43,13 @@ static void data_cache_enable(void)
     SCB->CCR |= SCB_CCR_DC;
     __asm volatile("dsb\n isb" ::: "memory");
 }
+#endif
 
 void cache_init(void)
 {
     mpu_init();
+#ifndef BOARD_WITHOUT_CACHES
     instruction_cache_enable();
     data_cache_enable();
+#endif
 }

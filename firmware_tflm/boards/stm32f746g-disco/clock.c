@@ -47,7 +47,11 @@ const char *clock_init(void)
         return "PLL";
     }
     /* Seven wait states above 210 MHz at 2.7 to 3.6 V (table 5). ART and prefetch serve the flash's ITCM alias only. */
+#ifdef BOARD_WITHOUT_CACHES
+    FLASH->ACR = FIELD(FLASH_ACR_LATENCY, 7);
+#else
     FLASH->ACR = FIELD(FLASH_ACR_LATENCY, 7) | FLASH_ACR_ARTEN | FLASH_ACR_PRFTEN;
+#endif
     if (!becomes(&FLASH->ACR, FLASH_ACR_LATENCY, FIELD(FLASH_ACR_LATENCY, 7))) {
         return "flash latency";
     }
