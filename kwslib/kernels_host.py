@@ -30,15 +30,16 @@ class HostKernels:
         sources = sorted(set(SOURCE_FOLDER.glob("*.c")) - set(SOURCE_FOLDER.glob("bench_*.c")))
         self._library = self._ffi.dlopen(str(toolchain.host_library("kernels", sources, headers, _FLAGS)))
 
-    def run(self, kernel: str, layer: Layer, values: np.ndarray, n_out: int, dtype="int8") -> np.ndarray:
-        """Run a kernel on input `values`; returns `n_out` values of `dtype`."""
+    def run(self, kernel: str, layer: Layer, values, n_out: int, dtype="int8") -> np.ndarray:
+        """Run a kernel on input `values` (a tuple for several inputs); returns `n_out` values of `dtype`."""
         output, kept = np.zeros(n_out, dtype), []
         struct = self._ffi.new(f"{layer.struct} *", self._members(layer.members, kept))
-        source = self._ffi.from_buffer(np.ascontiguousarray(values))
+        inputs = values if isinstance(values, tuple) else (values,)
+        sources = [self._ffi.from_buffer(np.ascontiguousarray(value)) for value in inputs]
         target = self._ffi.from_buffer(output, require_writable=True)
         function = getattr(self._library, kernel)
-        kinds = self._ffi.typeof(function).args
-        function(struct, self._ffi.cast(kinds[1], source), self._ffi.cast(kinds[2], target))
+        kinds = self._ffi.typeof(function).args[1:]
+        function(struct, *(self._ffi.cast(kind, place) for kind, place in zip(kinds, [*sources, target], strict=True)))
         return output
 
     def _members(self, members, kept):

@@ -4,7 +4,7 @@ import functools
 import gzip
 import math
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,8 @@ class Tensor:
 
     `shape` has 1 for an open batch dimension. `scales` and `zero_points` are empty for a tensor that is not
     quantized, and hold one value for the tensor or one for each slice along `axis`. `data` is the array of a
-    constant (read-only) and None for an activation.
+    constant (read-only) and None for an activation. `open_axes` are those that the file leaves open, other than the
+    first.
     """
 
     index: int
@@ -36,6 +37,7 @@ class Tensor:
     zero_points: tuple[int, ...]
     axis: int
     data: np.ndarray | None
+    open_axes: tuple[int, ...] = ()
 
     @property
     def size(self) -> int:
@@ -53,7 +55,8 @@ class Op:
     """An operator in the order of execution; `inputs` and `outputs` are tensor indices, without absent ones.
 
     `activation` is "NONE", "RELU", "RELU6", ...; `padding` is "SAME", "VALID" or "" and `stride` (height, width)
-    or () for an operator that has none. `macs` counts multiply-accumulates of one inference.
+    or () for an operator that has none. `macs` counts multiply-accumulates of one inference. `options` are the numbers
+    among the operator's options, named as in the schema: dilationHFactor, filterWidth, beta, ...
     """
 
     index: int
@@ -64,6 +67,7 @@ class Op:
     padding: str
     stride: tuple[int, ...]
     macs: int
+    options: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -219,7 +223,9 @@ def _tensor(schema, model, number, raw) -> Tensor:
     data = None
     if content is not None and len(content) and not raw.isVariable:
         data = np.frombuffer(np.asarray(content, np.uint8).tobytes(), np.dtype(dtype)).reshape(shape)
-    return Tensor(number, raw.name.decode(errors="replace"), shape, dtype, scales, zero_points, axis, data)
+    signature = raw.shapeSignature if raw.shapeSignature is not None else ()
+    open_axes = tuple(axis for axis, size in enumerate(signature) if axis and size < 0)
+    return Tensor(number, raw.name.decode(errors="replace"), shape, dtype, scales, zero_points, axis, data, open_axes)
 
 
 def _op(schema, model, tensors, number, raw) -> Op:
@@ -236,7 +242,9 @@ def _op(schema, model, tensors, number, raw) -> Op:
     if hasattr(options, "strideH"):
         padding = _names(schema.Padding)[options.padding]
         stride = (int(options.strideH), int(options.strideW))
-    return Op(number, name, inputs, outputs, activation, padding, stride, _macs(name, inputs, outputs, tensors))
+    numbers = {key: value for key, value in vars(options).items() if isinstance(value, (int, float))} if options else {}
+    macs = _macs(name, inputs, outputs, tensors)
+    return Op(number, name, inputs, outputs, activation, padding, stride, macs, numbers)
 
 
 def _macs(name, inputs, outputs, tensors) -> int:
