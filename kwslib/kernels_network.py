@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 
-from kwslib import kernels
+from kwslib import kernels, kernels_sparse
 from kwslib.kernels import KernelError, Step
 from kwslib.tflite_graph import describe, read_model
 
@@ -21,29 +21,26 @@ _PLAIN = {
 
 
 def steps(tflite: bytes, variant: str = "packed") -> list[Step]:
-    """Calls that take an int8 input [frames, bands] to int16 logits. Raises KernelError for any other network."""
+    """Calls that take an int8 input [frames, bands] to logits. Raises KernelError for any other network."""
     if variant not in VARIANTS:
         raise KernelError(f"variant = {variant!r}: allowed is {' or '.join(map(repr, VARIANTS))}")
     info = describe(tflite)
     names = [op.name for op in info.ops if op.name != "RESHAPE"]
     if names[0] != "CONV_2D" or names[-1] != "SOFTMAX" or set(names[1:-1]) != {"FULLY_CONNECTED"}:
         raise KernelError(f"the network has {', '.join(names)}: needed is CONV_2D, FULLY_CONNECTED, ..., SOFTMAX")
-    first, *others = kernels.plain_layers(tflite)
     if variant == "sparse":
-        packed = kernels.pack_sparse_convolution(first)
-        panel = Step("sparse_panel_s8", kernels.panels_layer(first, packed), 5 * kernels.SPARSE_PANEL_WORDS, "int32")
-    else:
-        packed = kernels.pack_convolution(first)
-        n_panels = sum(divmod(packed.members["positions"], 4))
-        panel = Step("panels_s8", kernels.panels_layer(first, packed), n_panels * kernels.PANEL_BYTES // 2, "int16")
+        return [step for op in info.ops if op.macs for step in kernels_sparse.sparse_element(info, op)]
+    first, *others = kernels.plain_layers(tflite)
+    packed = kernels.pack_convolution(first)
+    n_panels = sum(divmod(packed.members["positions"], 4))
+    panel = Step("panels_s8", kernels.panels_layer(first, packed), n_panels * kernels.PANEL_BYTES // 2, "int16")
     n_out = packed.members["positions"] * packed.members["filters"]
-    calls = [panel, Step(f"convolve_{variant}_s8", packed, n_out, "int16")]
+    calls = [panel, Step("convolve_packed_s8", packed, n_out, "int16")]
     # The packed convolution writes [filter][position], the next layer's weights expect [position][filter].
     order = np.arange(n_out).reshape(packed.members["positions"], -1).T.ravel()
-    pack = kernels.pack_sparse_fully_connected if variant == "sparse" else kernels.pack_fully_connected
     for layer in others:
-        member = pack(layer, order)
-        calls.append(Step(f"fully_connected_{variant}_s8", member, member.members["outputs"], "int16"))
+        member = kernels.pack_fully_connected(layer, order)
+        calls.append(Step("fully_connected_packed_s8", member, member.members["outputs"], "int16"))
         order = None
     return calls
 

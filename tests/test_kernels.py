@@ -17,8 +17,7 @@ PLAIN = {
     "DEPTHWISE_CONV_2D": ("depthwise_convolve_s8",),
     "FULLY_CONNECTED": ("fully_connected_s8", "fully_connected_skip_s8"),
 }
-# Estimated 245,400 and 92,800 (80 % zeros) for the convolution, 325,700 and 156,400 for the network, when written.
-MOST_CYCLES = {"packed": (252_000, 335_000), "sparse": (96_000, 161_000)}
+MOST_CYCLES = 252_000, 335_000  # estimated 245,400 for the convolution, 325,700 for the network, when written
 
 
 @pytest.fixture(scope="module")
@@ -52,15 +51,12 @@ def random_layer(columns, weights, seed=0):
     return Layer("convolution_t", sizes | {"weights": weights, "bias": bias, "quantization": quantization})
 
 
-def convolve(engine, layer, values, variant):
-    """Output of a packed kernel as a plain one has it: [position, filter], int8."""
-    pack = kernels.pack_sparse_convolution if variant == "sparse" else kernels.pack_convolution
-    packed = pack(layer)
-    panel, n_panel = ("sparse_panel_s8", 5 * 255) if variant == "sparse" else ("panels_s8", 3 * 1024)
-    dtype = "int32" if variant == "sparse" else "int16"
-    padded = engine.run(panel, kernels.panels_layer(layer, packed), values, n_panel, dtype)
+def convolve(engine, layer, values):
+    """Output of the packed kernel as a plain one has it: [position, filter], int8."""
+    packed = kernels.pack_convolution(layer)
+    padded = engine.run("panels_s8", kernels.panels_layer(layer, packed), values, 3 * 1024, "int16")
     n_out = 9 * packed.members["filters"]
-    output = engine.run(f"convolve_{variant}_s8", packed, np.pad(padded, (0, 16)), n_out, "int16")
+    output = engine.run("convolve_packed_s8", packed, np.pad(padded, (0, 16)), n_out, "int16")
     return output.reshape(-1, 9).T.astype(np.int8)
 
 
@@ -94,13 +90,13 @@ def test_plain_kernels_on_the_board(host, board):
         np.testing.assert_array_equal(board.run(kernel, layer, values, 128), expected)
 
 
-@pytest.mark.parametrize(("model", "variant"), [(DENSE, "packed"), (PRUNED, "packed"), (PRUNED, "sparse")])
-def test_network_equals_tflm_and_costs_no_more_than_before(host, board, model, variant):
+@pytest.mark.parametrize("model", [DENSE, PRUNED])
+def test_network_equals_tflm_and_costs_no_more_than_before(host, board, model):
     tflite = read_model(MODELS / f"{model}.tflite")
     info = describe(tflite)
     weighted = [op for op in info.ops if op.macs]
     values = np.random.default_rng(1).normal(-17, 40, info.input.size).clip(-128, 127).astype(np.int8)
-    tensor, calls = tflm_tensors(tflite, values), kernels_network.steps(tflite, variant)
+    tensor, calls = tflm_tensors(tflite, values), kernels_network.steps(tflite)
     here, _ = kernels_network.run(host, calls, values)
     there, costs = kernels_network.run(board, calls, values)
     np.testing.assert_array_equal(here[1].reshape(186, 9).T.ravel(), tensor(weighted[0].outputs[0]))
@@ -111,7 +107,7 @@ def test_network_equals_tflm_and_costs_no_more_than_before(host, board, model, v
         if number:  # a panel has gaps that no kernel writes
             np.testing.assert_array_equal(one, other)
     assert np.std(there[-1][: info.output.size]) > 0
-    most_convolution, most_network = MOST_CYCLES[variant]
+    most_convolution, most_network = MOST_CYCLES
     assert costs[1]["cycles"] < most_convolution and sum(cost["cycles"] for cost in costs) < most_network
 
 
@@ -130,9 +126,7 @@ def test_unusual_filters(request, host, engine):
     for values in (rng.integers(-128, 128, 1800), np.full(1800, -128), np.full(1800, 127)):
         values = values.astype(np.int8)
         expected = host.run("convolve_s8", layer, values, 72).reshape(9, 8)
-        for variant in kernels_network.VARIANTS:
-            found = convolve(request.getfixturevalue(engine), layer, values, variant)
-            np.testing.assert_array_equal(found, expected, err_msg=variant)
+        np.testing.assert_array_equal(convolve(request.getfixturevalue(engine), layer, values), expected)
 
 
 @pytest.mark.parametrize("engine", ["host", "board"])
@@ -147,9 +141,8 @@ def test_unusual_outputs(request, host, engine):
     values = rng.integers(-128, 128, 300).astype(np.int8)
     expected = host.run("fully_connected_s8", layer, values, 5)
     run, padded = request.getfixturevalue(engine).run, np.pad(values.astype(np.int16), (0, 32))
-    packed, sparse = kernels.pack_fully_connected(layer), kernels.pack_sparse_fully_connected(layer)
+    packed = kernels.pack_fully_connected(layer)
     np.testing.assert_array_equal(run("fully_connected_packed_s8", packed, padded, 8, "int16")[:5], expected)
-    np.testing.assert_array_equal(run("fully_connected_sparse_s8", sparse, padded, 5, "int16"), expected)
 
 
 def test_what_does_not_fit_is_refused():

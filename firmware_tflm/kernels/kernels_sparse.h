@@ -1,0 +1,55 @@
+/* Kernels for pruned int8 networks: streams of weights without the zeros, which kwslib/kernels_sparse.py writes.
+ *
+ * Activations are int8 as in TensorFlow Lite, [height][width][channel]; the input's zero point is in the biases. */
+#ifndef KERNELS_SPARSE_H
+#define KERNELS_SPARSE_H
+
+#include "kernels.h"
+
+typedef struct {
+    int32_t filters;
+    const uint8_t *stream;
+} sparse_convolution_t;
+
+/* int8 activations as the sparse convolutions take them: nine positions, five rows of SPARSE_PANEL_WORDS words, a word
+ * for each column; x[position 2r] + 2^22 x[position 2r + 1] in the first four, 2^11 x[position 8] in the last. */
+#define SPARSE_PANEL_WORDS 255
+void sparse_panel_s8(const panels_t *layer, const int8_t *input, int32_t *output);
+
+/* What stands before the non-zero weights of a filter, or of a part of it: what its sums start with, output stage. */
+typedef struct {
+    uint64_t start; /* bias + 2^20 + 2^22 bias */
+    int32_t ninth;  /* upper word of the first sum: (start >> 32) + 2^10 + (bias << 11) */
+    int32_t multiplier;
+    int32_t rounding;
+    int32_t right_shift; /* 0: the sums go on in the next part */
+} sparse_head_t;
+
+/* Sparse convolution of nine positions. Input: a panel; a word before and one behind it may be read.
+ *
+ * The stream holds, for each filter, a sparse_head_t and then, the bytes d[0], d[1], w[0], d[2], w[1], ...
+ * of its non-zero weights w: d is 4 * distance from the one before, at first from column -1. Zeros for d and w end it,
+ * filled up to a multiple of 8. A distance above 63 goes over a weight 0. A filter whose accumulators could reach 2^20
+ * comes in parts below that, one after the other. */
+void convolve_sparse_s8(const sparse_convolution_t *layer, const int32_t *input, int8_t *output);
+
+typedef struct {
+    int32_t outputs;
+    int32_t output_offset; /* zero point of the output */
+    const uint8_t *stream;
+} sparse_fully_connected_t;
+
+/* What stands before the non-zero weights of an output. */
+typedef struct {
+    uint32_t bytes_and_shift; /* 256 * bytes of weights + right_shift of its output_stage_t */
+    int32_t bias;
+    int32_t multiplier;
+} sparse_output_t;
+
+/* Sparse fully connected layer. The stream holds, for each output, a sparse_output_t and an even number of words, two
+ * at least: weight, distance, weight, distance; the distance is that from the input of the weight before, at first
+ * from input -1. A distance above 255 goes over a weight 0, words are filled up with zeros. The byte before the input
+ * and 4 bytes behind the stream may be read. */
+void fully_connected_sparse_s8(const sparse_fully_connected_t *layer, const int8_t *input, int8_t *output);
+
+#endif

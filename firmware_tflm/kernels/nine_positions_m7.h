@@ -1,0 +1,157 @@
+/* One filter after the other at nine positions, in assembly: what convolve_sparse_m7.S and its relatives share.
+ *
+ * A word of the panel holds two positions, x + 2^22 y, so that one SMLAL into 64 bits is two MACs. The ninth position
+ * comes as 2^11 x and is added to the upper word of the first sum, of which 21 bits are free: eight registers for nine
+ * sums, r2 to r9. Words of the panel are in r10 and r11 in turn, the weight in r12, the place in the panel in r1, that
+ * in the stream in lr; r0 is free for a distance.
+ */
+
+/* From twice the accumulator `value` to an int8 at `place`; r10 multiplier, r11 rounding, r12 right_shift, lr free. */
+    .macro output_byte value place:vararg
+    add     lr, r11, \value, asr #31
+    smmlar  \value, \value, r10, lr
+    asr     \value, \value, r12
+    ssat    \value, #8, \value
+    strb    \value, \place
+    .endm
+
+/* The same for two values, a step of one beside a step of the other; r3 free as well. */
+    .macro output_bytes one other
+    add     lr, r11, \one, asr #31
+    add     r3, r11, \other, asr #31
+    smmlar  \one, \one, r10, lr
+    smmlar  \other, \other, r10, r3
+    asr     \one, \one, r12
+    asr     \other, \other, r12
+    ssat    \one, #8, \one
+    ssat    \other, #8, \other
+    .endm
+
+/* Twice the accumulators of a pair of positions from their sum; r2 is -2^21, lr free. */
+    .macro split low high
+    lsr     lr, \low, #21
+    lsl     \low, \low, #10
+    orr     \high, lr, \high, lsl #11
+    add     \low, r2, \low, lsr #9
+    .endm
+
+/* void \name(nine_positions_t *state, const int32_t *panel): filters until none is left or one comes in parts. */
+    .equ OUTPUT, 0
+    .equ FILTERS, 4
+    .equ PITCH, 8
+    .equ STAGE, 12
+    .equ STATE, 16
+    .equ PANEL, 20
+
+    .macro nine_positions name nonzeros
+    .global \name
+    .type \name, %function
+    .balign 32
+\name:
+    push    {r0, r1, r4-r11, lr}
+    ldm     r0, {r5-r8}
+    mov     lr, r5
+    push    {r6-r9}
+    mov     r5, r6
+    mov     r6, r7
+    b       3f
+    .balign 8
+1:
+    ldr     r3, [lr, #8]
+    ldr     r1, [sp, #PANEL]
+    ldrd    r4, r5, [lr], #12
+    mov     r2, r4
+    str     lr, [sp, #STAGE]
+    mov     r6, r4
+    mov     r7, r5
+    add     lr, lr, #12
+    mov     r8, r4
+    mov     r9, r5
+    \nonzeros
+    ldr     r0, [sp, #STAGE]
+    add     lr, lr, #7
+    ldr     r1, [sp, #OUTPUT]
+    bic     lr, lr, #7
+    ldm     r0, {r10-r12}
+    ldr     r0, [sp, #PITCH]
+    str     lr, [sp, #STAGE]
+    lsl     lr, r2, #10
+    lsr     r2, r2, #21
+    lsr     lr, lr, #9
+    orr     r2, r2, r3, lsl #11
+    asr     r3, r3, #11
+    lsl     r2, r2, #10
+    lsl     r3, r3, #1
+    lsr     r2, r2, #10
+    sub     lr, lr, #0x200000
+    sub     r2, r2, #0x200000
+    push    {r4}
+    add     r4, r11, lr, asr #31
+    smmlar  r4, lr, r10, r4
+    add     lr, r11, r2, asr #31
+    smmlar  r2, r2, r10, lr
+    add     lr, r11, r3, asr #31
+    asr     r4, r4, r12
+    smmlar  r3, r3, r10, lr
+    asr     r2, r2, r12
+    ssat    r4, #8, r4
+    ssat    r2, #8, r2
+    asr     r3, r3, r12
+    strb    r4, [r1]
+    ssat    r3, #8, r3
+    strb    r2, [r1, r0]
+    movs    r2, #0
+    movt    r2, #0xffe0
+    pop     {r4}
+    strb    r3, [r1, r0, lsl #3]
+    split   r4, r5
+    split   r6, r7
+    output_bytes r4, r5
+    strb    r4, [r1, r0, lsl #1]
+    split   r8, r9
+    output_bytes r6, r7
+    strb    r6, [r1, r0, lsl #2]
+    add     r1, r1, r0
+    output_bytes r8, r9
+    add     r1, r1, r0, lsl #1
+    strb    r5, [r1]
+    strb    r7, [r1, r0, lsl #1]
+    strb    r9, [r1, r0, lsl #2]
+    add     r1, r1, r0
+    ldrd    r5, r6, [sp, #OUTPUT]
+    strb    r8, [r1, r0, lsl #1]
+    ldr     lr, [sp, #STAGE]
+    subs    r6, r6, #1
+    add     r5, r5, #1
+    strd    r5, r6, [sp, #OUTPUT]
+3:
+    cbz     r6, 4f
+    ldr     r0, [lr, #20]
+    cmp     r0, #0
+    bne     1b
+4:
+    add     sp, sp, #16
+    pop     {r0, r1}
+    mov     r4, lr
+    stm     r0, {r4-r6}
+    pop     {r4-r11, pc}
+    .size \name, . - \name
+    .endm
+
+/* const uint8_t *\name(const uint8_t *stream, const int32_t *panel, uint64_t sums[4]): part of a filter; returns the
+ * place behind the last byte read. */
+    .macro nine_sums name nonzeros
+    .global \name
+    .type \name, %function
+    .balign 32
+\name:
+    push    {r2, r4-r11, lr}
+    mov     lr, r0
+    ldm     r2, {r2-r9}
+    \nonzeros
+    mov     r0, lr
+    pop     {r1}
+    stm     r1, {r2-r9}
+    pop     {r4-r11, pc}
+    .size \name, . - \name
+    .endm

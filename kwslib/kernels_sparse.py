@@ -1,0 +1,131 @@
+"""Layers of a pruned int8 .tflite for the sparse kernels: streams of weights without the zeros.
+
+Formats: firmware_tflm/kernels/kernels_sparse.h. A function of LOWERINGS takes one operator, from int8 to int8.
+"""
+
+import struct
+
+import numpy as np
+
+from kwslib.kernels import KernelError, Layer, Step, output_stages, plain_layer
+from kwslib.tflite_graph import ModelInfo, Op
+
+POSITIONS = 9
+PANEL_WORDS = 255
+_MOST_SUM, _MOST_PARTS = 2**20, 64
+_VALUES = -128, 127  # of an activation
+
+
+def sparse_element(info: ModelInfo, op: Op) -> list[Step]:
+    """A CONV_2D of nine positions, or a FULLY_CONNECTED, weight by weight. Raises KernelError."""
+    layer = plain_layer(info, op)
+    if op.name == "FULLY_CONNECTED":
+        return [_fully_connected(pack_sparse_fully_connected(layer), "fully_connected_sparse_s8")]
+    return _nine_positions(layer, pack_sparse_convolution(layer), "convolve_sparse_s8")
+
+
+def _fully_connected(layer, kernel):
+    return Step(kernel, layer, layer.members["outputs"], "int8")
+
+
+def _nine_positions(layer, packed, kernel):
+    panel = Step("sparse_panel_s8", panel_layer(layer), 5 * PANEL_WORDS, "int32")
+    return [panel, Step(kernel, packed, POSITIONS * packed.members["filters"], "int8")]
+
+
+def panel_layer(layer: Layer) -> Layer:
+    """What `sparse_panel_s8` needs to write the input of a CONV_2D. Raises KernelError."""
+    m = layer.members
+    run = m["kernel_width"] * m["input_channels"]
+    if m["pad_height"] or m["pad_width"] or m["output_height"] > 1 or run % 4:
+        raise KernelError("nine positions need one row of them, no padding, and a run of 4, 8, ... values")
+    sizes = {"positions": POSITIONS, "step": m["stride_width"] * m["input_channels"]}
+    sizes |= {"runs": m["kernel_height"], "run": run, "row": m["input_width"] * m["input_channels"]}
+    return Layer("panels_t", sizes | {"columns": run * m["kernel_height"]})
+
+
+def pack_sparse_convolution(layer: Layer) -> Layer:
+    """Pack a CONV_2D with nine positions for `convolve_sparse_s8`. Raises KernelError."""
+    return _pack_filters(layer, lambda row: _interleaved(_distances(row, step=4)))
+
+
+def _pack_filters(layer, encode):
+    """Filters of nine positions, with heads; `encode` gives the bytes of a row of weights."""
+    members, stages = layer.members, output_stages(layer)
+    weights = members["weights"].reshape(len(stages), -1).astype(np.int64)
+    positions = members["output_height"] * members["output_width"]
+    if positions != POSITIONS or weights.shape[1] >= PANEL_WORDS:
+        raise KernelError(f"a sparse convolution needs nine positions and fewer than {PANEL_WORDS} columns")
+    stream = bytearray()
+    for row, (twice_bias, *stage) in zip(weights, stages.tolist(), strict=True):
+        parts = _parts(row, twice_bias // 2)
+        for number, (part, bias) in enumerate(parts, 1):
+            start = bias + 2**20 + (bias << 22)
+            ninth = _wrapped((start >> 32) + 2**10 + (bias << 11))
+            stream += struct.pack("<qi", start, ninth)
+            stream += struct.pack("<iii", *(stage if number == len(parts) else (0, 0, 0)))
+            stream += encode(part)
+            stream += bytes(-len(stream) % 8)
+    return Layer("sparse_convolution_t", {"filters": len(weights), "stream": _frozen(stream)})
+
+
+def _parts(row, bias):
+    """A filter as `[(weights, bias), ...]`, each with accumulators below 2^20 in magnitude."""
+    reached = np.cumsum(np.abs(row))
+    for n_parts in range(1, _MOST_PARTS + 1):
+        number = np.minimum(reached * n_parts // max(1, reached[-1]), n_parts - 1)
+        parts = [np.where(number == part, row, 0) for part in range(n_parts)]
+        biases = [bias * (part + 1) // n_parts - bias * part // n_parts for part in range(n_parts)]
+        if all(_largest(*part) < _MOST_SUM for part in zip(parts, biases, strict=True)):
+            return list(zip(parts, biases, strict=True))
+    raise KernelError("a sparse convolution needs smaller biases and weights: its sums have 21 bits")
+
+
+def _largest(row, bias):
+    """The largest magnitude of accumulators that any input can lead to."""
+    ends = np.outer(_VALUES, row)
+    return max(abs(bias + int(ends.max(axis=0).sum())), abs(bias + int(ends.min(axis=0).sum())))
+
+
+def _distances(row, step=1) -> bytes:
+    """Bytes `step * distance, weight` for each non-zero weight; long distances in parts, over weights 0."""
+    out, last, most = bytearray(), -1, 255 // step
+    for column in np.flatnonzero(row).tolist():
+        while column - last > most:
+            last += most
+            out += bytes((step * most, 0))
+        out += bytes((step * (column - last), int(row[column]) & 0xFF))
+        last = column
+    return bytes(out)
+
+
+def _interleaved(pairs: bytes) -> bytes:
+    """d[0] w[0] d[1] w[1] ... as d[0] d[1] w[0] d[2] w[1] ... 0 w[n]."""
+    distances, weights = pairs[::2] + bytes(1), pairs[1::2]
+    return distances[:1] + bytes(byte for pair in zip(distances[1:], weights, strict=True) for byte in pair)
+
+
+def pack_sparse_fully_connected(layer: Layer) -> Layer:
+    """Pack a FULLY_CONNECTED for `fully_connected_sparse_s8`. Raises KernelError."""
+    weights, stream = layer.members["weights"].astype(np.int32), bytearray()
+    offset = layer.members["quantization"]["output_offset"]
+    for row, (twice_bias, multiplier, rounding, shift) in zip(weights, output_stages(layer).tolist(), strict=True):
+        if not multiplier:  # a constant, which is rounding / 2: made from a bias here
+            twice_bias, multiplier = 8 * (rounding // 2 - offset), 2**30
+        pairs = _distances(row)
+        pairs += bytes(-len(pairs) % 8 if pairs else 8)
+        stream += struct.pack("<Iii", 256 * len(pairs) + shift, twice_bias // 2, multiplier)
+        stream += np.frombuffer(pairs, np.uint8).reshape(-1, 2)[:, ::-1].tobytes()
+    sizes = {"outputs": len(weights), "output_offset": offset}
+    return Layer("sparse_fully_connected_t", sizes | {"stream": _frozen(stream + bytes(4))})
+
+
+def _wrapped(value):
+    return (value + 2**31) % 2**32 - 2**31
+
+
+def _frozen(stream):
+    return np.frombuffer(bytes(stream), np.uint8)
+
+
+LOWERINGS = {"element": sparse_element}
