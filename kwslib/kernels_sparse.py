@@ -11,7 +11,8 @@ from kwslib.kernels import KernelError, Layer, Step, output_stages, plain_layer
 from kwslib.tflite_graph import ModelInfo, Op
 
 POSITIONS = 9
-PANEL_WORDS = 255
+PANEL_WORDS = 253
+RUNS = (2, 4, 8)
 _MOST_SUM, _MOST_PARTS = 2**20, 64
 _VALUES = -128, 127  # of an activation
 
@@ -22,6 +23,34 @@ def sparse_element(info: ModelInfo, op: Op) -> list[Step]:
     if op.name == "FULLY_CONNECTED":
         return [_fully_connected(pack_sparse_fully_connected(layer), "fully_connected_sparse_s8")]
     return _nine_positions(layer, pack_sparse_convolution(layer), "convolve_sparse_s8")
+
+
+def sparse_block2(info: ModelInfo, op: Op) -> list[Step]:
+    """The same by runs of two weights that follow each other in a filter. Raises KernelError."""
+    return _blocks(info, op, 2)
+
+
+def sparse_block4(info: ModelInfo, op: Op) -> list[Step]:
+    """The same by runs of four. Raises KernelError."""
+    return _blocks(info, op, 4)
+
+
+def sparse_vector(info: ModelInfo, op: Op) -> list[Step]:
+    """A CONV_2D of nine positions by rows of its kernel; other layers weight by weight. Raises KernelError."""
+    layer = plain_layer(info, op)
+    if op.name == "FULLY_CONNECTED":
+        return sparse_element(info, op)
+    run = layer.members["kernel_width"]
+    if run not in RUNS or layer.members["input_channels"] != 1:
+        raise KernelError(f"rows of {run} weights: a sparse convolution takes {RUNS} of one channel")
+    return _nine_positions(layer, pack_block_convolution(layer, run), f"convolve_block{run}_s8")
+
+
+def _blocks(info, op, run):
+    layer = plain_layer(info, op)
+    if op.name == "FULLY_CONNECTED":
+        return sparse_element(info, op)
+    return _nine_positions(layer, pack_block_convolution(layer, run), f"convolve_block{run}_s8")
 
 
 def _fully_connected(layer, kernel):
@@ -47,6 +76,19 @@ def panel_layer(layer: Layer) -> Layer:
 def pack_sparse_convolution(layer: Layer) -> Layer:
     """Pack a CONV_2D with nine positions for `convolve_sparse_s8`. Raises KernelError."""
     return _pack_filters(layer, lambda row: _interleaved(_distances(row, step=4)))
+
+
+def pack_block_convolution(layer: Layer, run: int) -> Layer:
+    """Pack a CONV_2D with nine positions for `convolve_block2_s8`, 4 or 8. Raises KernelError."""
+
+    def encode(row):
+        runs = np.pad(row, (0, -len(row) % run)).reshape(-1, run).astype(np.int8)
+        kept = np.flatnonzero(runs.any(axis=1)) if row.any() else np.array([0])
+        distances = np.diff(kept, prepend=-1, append=kept[-1]).astype(np.uint8)
+        blocks = np.insert(runs[kept].view(np.uint8), 1, distances[1:], axis=1)
+        return distances[:1].tobytes() + blocks.tobytes() + bytes(2)
+
+    return _pack_filters(layer, encode)
 
 
 def _pack_filters(layer, encode):
@@ -128,4 +170,9 @@ def _frozen(stream):
     return np.frombuffer(bytes(stream), np.uint8)
 
 
-LOWERINGS = {"element": sparse_element}
+LOWERINGS = {
+    "element": sparse_element,
+    "block2": sparse_block2,
+    "block4": sparse_block4,
+    "vector": sparse_vector,
+}

@@ -10,11 +10,11 @@
 
     .macro begin_nonzero a b
     smlal   r2, r3, r12, \a
-    ldr     \a, [r1, #2040]
+    ldr     \a, [r1, #2 * PITCH_BYTES]
     smlal   r4, r5, r12, \b
-    ldr     \b, [r1, #3060]
+    ldr     \b, [r1, #3 * PITCH_BYTES]
     smlal   r6, r7, r12, \a
-    ldr     \a, [r1, #4080]
+    ldr     \a, [r1, #4 * PITCH_BYTES]
     .endm
 
     .macro nonzero a b last
@@ -25,7 +25,7 @@
     ldr     \b, [r1]
     mla     r3, r12, \a, r3
     ldrsb   r12, [lr], #1
-    ldr     \a, [r1, #1020]
+    ldr     \a, [r1, #PITCH_BYTES]
     cbz     r0, \last
     .endm
 
@@ -45,7 +45,7 @@
     ldr     r10, [r1]
     ldrsb   r12, [lr], #1
     cmp     r0, #0
-    ldr     r11, [r1, #1020]
+    ldr     r11, [r1, #PITCH_BYTES]
     beq     8f
     .balign 8
 7:

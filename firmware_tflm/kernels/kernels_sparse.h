@@ -13,7 +13,7 @@ typedef struct {
 
 /* int8 activations as the sparse convolutions take them: nine positions, five rows of SPARSE_PANEL_WORDS words, a word
  * for each column; x[position 2r] + 2^22 x[position 2r + 1] in the first four, 2^11 x[position 8] in the last. */
-#define SPARSE_PANEL_WORDS 255
+#define SPARSE_PANEL_WORDS 253
 void sparse_panel_s8(const panels_t *layer, const int8_t *input, int32_t *output);
 
 /* What stands before the non-zero weights of a filter, or of a part of it: what its sums start with, output stage. */
@@ -32,6 +32,14 @@ typedef struct {
  * filled up to a multiple of 8. A distance above 63 goes over a weight 0. A filter whose accumulators could reach 2^20
  * comes in parts below that, one after the other. */
 void convolve_sparse_s8(const sparse_convolution_t *layer, const int32_t *input, int8_t *output);
+
+/* The same for runs of 2, 4 or 8 columns of which at least one weight is not zero, from a multiple of that on. The stream
+ * holds, for each filter, a sparse_head_t and the first distance; then for each run its first weight, the distance d to
+ * the next run, and its other weights; then two zeros. d counts runs, at first from run -1, and is 0 in the last
+ * run. A filter has one run at least. */
+void convolve_block2_s8(const sparse_convolution_t *layer, const int32_t *input, int8_t *output);
+void convolve_block4_s8(const sparse_convolution_t *layer, const int32_t *input, int8_t *output);
+void convolve_block8_s8(const sparse_convolution_t *layer, const int32_t *input, int8_t *output);
 
 typedef struct {
     int32_t outputs;

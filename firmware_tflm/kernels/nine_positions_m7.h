@@ -6,16 +6,10 @@
  * in the stream in lr; r0 is free for a distance.
  */
 
-/* From twice the accumulator `value` to an int8 at `place`; r10 multiplier, r11 rounding, r12 right_shift, lr free. */
-    .macro output_byte value place:vararg
-    add     lr, r11, \value, asr #31
-    smmlar  \value, \value, r10, lr
-    asr     \value, \value, r12
-    ssat    \value, #8, \value
-    strb    \value, \place
-    .endm
+    .equ PITCH_BYTES, 1012 /* 4 SPARSE_PANEL_WORDS */
 
-/* The same for two values, a step of one beside a step of the other; r3 free as well. */
+/* From twice the accumulators of two positions to int8, a step of one beside a step of the other; r10 multiplier, r11
+ * rounding, r12 right_shift, r3 and lr free. */
     .macro output_bytes one other
     add     lr, r11, \one, asr #31
     add     r3, r11, \other, asr #31
