@@ -32,7 +32,12 @@ def sparse_block2(info: ModelInfo, op: Op) -> list[Step]:
 
 def sparse_block4(info: ModelInfo, op: Op) -> list[Step]:
     """The same by runs of four. Raises KernelError."""
-    return _blocks(info, op, 4)
+    if op.name != "FULLY_CONNECTED":
+        return _blocks(info, op, 4)
+    layer = plain_layer(info, op)
+    n_in = layer.members["inputs"]
+    widen = Step("widen_block4_s8", Layer("widen_t", {"values": n_in}), -(-n_in // 4) * 4, "int16")
+    return [widen, _fully_connected(pack_block_fully_connected(layer), "fully_connected_block4_s8")]
 
 
 def sparse_vector(info: ModelInfo, op: Op) -> list[Step]:
@@ -149,15 +154,43 @@ def _interleaved(pairs: bytes) -> bytes:
 
 def pack_sparse_fully_connected(layer: Layer) -> Layer:
     """Pack a FULLY_CONNECTED for `fully_connected_sparse_s8`. Raises KernelError."""
+
+    def encode(row):
+        pairs = _distances(row)
+        pairs += bytes(-len(pairs) % 8 if pairs else 8)
+        return np.frombuffer(pairs, np.uint8).reshape(-1, 2)[:, ::-1].tobytes()
+
+    return _pack_outputs(layer, encode)
+
+
+def pack_block_fully_connected(layer: Layer) -> Layer:
+    """Pack a FULLY_CONNECTED for `fully_connected_block4_s8`. Raises KernelError."""
+
+    def encode(row):
+        blocks = np.pad(row, (0, -len(row) % 4)).reshape(-1, 4).astype(np.int8)
+        kept = np.flatnonzero(blocks.any(axis=1)) if row.any() else np.array([0])
+        n_groups = -(-len(kept) // 2)
+        groups = np.zeros((n_groups, 12), np.uint8)
+        distances = np.zeros(2 * n_groups, "<u2")
+        distances[: len(kept)] = 8 * np.diff(kept, prepend=-1)
+        groups[:, :4] = distances.view(np.uint8).reshape(-1, 4)
+        weights = np.zeros((2 * n_groups, 4), np.int8)
+        weights[: len(kept)] = blocks[kept]
+        groups[:, 4:] = weights.view(np.uint8).reshape(-1, 8)
+        return groups.tobytes()
+
+    return _pack_outputs(layer, encode, end=bytes(4))
+
+
+def _pack_outputs(layer, encode, end=b""):
+    """Outputs of a fully connected layer, with heads; `encode` gives the bytes of a row of weights, before `end`."""
     weights, stream = layer.members["weights"].astype(np.int32), bytearray()
     offset = layer.members["quantization"]["output_offset"]
     for row, (twice_bias, multiplier, rounding, shift) in zip(weights, output_stages(layer).tolist(), strict=True):
         if not multiplier:  # a constant, which is rounding / 2: made from a bias here
             twice_bias, multiplier = 8 * (rounding // 2 - offset), 2**30
-        pairs = _distances(row)
-        pairs += bytes(-len(pairs) % 8 if pairs else 8)
-        stream += struct.pack("<Iii", 256 * len(pairs) + shift, twice_bias // 2, multiplier)
-        stream += np.frombuffer(pairs, np.uint8).reshape(-1, 2)[:, ::-1].tobytes()
+        content = encode(row)
+        stream += struct.pack("<Iii", 256 * len(content) + shift, twice_bias // 2, multiplier) + content + end
     sizes = {"outputs": len(weights), "output_offset": offset}
     return Layer("sparse_fully_connected_t", sizes | {"stream": _frozen(stream + bytes(4))})
 

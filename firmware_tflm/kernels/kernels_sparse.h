@@ -60,4 +60,19 @@ typedef struct {
  * and 4 bytes behind the stream may be read. */
 void fully_connected_sparse_s8(const sparse_fully_connected_t *layer, const int8_t *input, int8_t *output);
 
+typedef struct {
+    int32_t values;
+} widen_t;
+
+/* int8 activations as fully_connected_block4_s8 takes them: int16, each four values in the order 0, 2, 1, 3. Values
+ * that fill the last four up stay as they are: the weights there are 0. */
+void widen_block4_s8(const widen_t *layer, const int8_t *input, int16_t *output);
+
+/* Fully connected layer by blocks of four inputs of which at least one weight is not zero, from a multiple of four on.
+ * The stream holds, for each output, a sparse_output_t, then for each two blocks a word of two distances, 8 times the
+ * number of blocks from the one before, at first from block -1, the first distance below, and a word of weights for
+ * each; then a word 0, which does not count in bytes_and_shift. Blocks are filled up to an even number, two at least,
+ * with distance and weights 0. 4 bytes behind the stream and 8 before the input may be read. */
+void fully_connected_block4_s8(const sparse_fully_connected_t *layer, const int16_t *input, int8_t *output);
+
 #endif
