@@ -58,6 +58,16 @@ def _blocks(info, op, run):
     return _nine_positions(layer, pack_block_convolution(layer, run), f"convolve_block{run}_s8")
 
 
+def weight_first_registers(info: ModelInfo, op: Op, skip: bool) -> list[Step]:
+    """A CONV_2D of nine positions on the plain kernel that keeps its accumulators in registers. Raises KernelError."""
+    layer = plain_layer(info, op)
+    if op.name != "CONV_2D":
+        raise KernelError(f"operator {op.index} is {op.name}: needed is CONV_2D")
+    panel_layer(layer)
+    kernel = f"convolve_weight_first_registers_{'skip_' * skip}s8"
+    return [Step(kernel, layer, POSITIONS * layer.members["output_channels"], "int8")]
+
+
 def _fully_connected(layer, kernel):
     return Step(kernel, layer, layer.members["outputs"], "int8")
 
@@ -70,6 +80,8 @@ def _nine_positions(layer, packed, kernel):
 def panel_layer(layer: Layer) -> Layer:
     """What `sparse_panel_s8` needs to write the input of a CONV_2D. Raises KernelError."""
     m = layer.members
+    if m["output_height"] * m["output_width"] != POSITIONS:
+        raise KernelError(f"a convolution of {m['output_height']} x {m['output_width']} positions: needed are nine")
     run = m["kernel_width"] * m["input_channels"]
     if m["pad_height"] or m["pad_width"] or m["output_height"] > 1 or run % 4:
         raise KernelError("nine positions need one row of them, no padding, and a run of 4, 8, ... values")
@@ -100,9 +112,8 @@ def _pack_filters(layer, encode):
     """Filters of nine positions, with heads; `encode` gives the bytes of a row of weights."""
     members, stages = layer.members, output_stages(layer)
     weights = members["weights"].reshape(len(stages), -1).astype(np.int64)
-    positions = members["output_height"] * members["output_width"]
-    if positions != POSITIONS or weights.shape[1] >= PANEL_WORDS:
-        raise KernelError(f"a sparse convolution needs nine positions and fewer than {PANEL_WORDS} columns")
+    if weights.shape[1] >= PANEL_WORDS:
+        raise KernelError(f"a sparse convolution of nine positions needs fewer than {PANEL_WORDS} columns")
     stream = bytearray()
     for row, (twice_bias, *stage) in zip(weights, stages.tolist(), strict=True):
         parts = _parts(row, twice_bias // 2)

@@ -6,6 +6,12 @@
 
 #include "kernels.h"
 
+/* Weight first, as convolve_weight_first_s8, with the accumulators of a filter in registers: plain C, for
+ * CONVOLVE_REGISTERS positions in one row and no padding. */
+#define CONVOLVE_REGISTERS 9
+void convolve_weight_first_registers_s8(const convolution_t *layer, const int8_t *input, int8_t *output);
+void convolve_weight_first_registers_skip_s8(const convolution_t *layer, const int8_t *input, int8_t *output);
+
 typedef struct {
     int32_t filters;
     const uint8_t *stream;
