@@ -4,6 +4,16 @@
 #include "kernels_sparse.h"
 #include "requantize.h"
 
+/* The outputs of a channel. A function of its own: unrolled in the loops, it would not fit the instruction cache. */
+__attribute__((noinline)) static void store(const convolution_t *l, const int32_t *sums, int32_t weights,
+                                            int32_t channel, int8_t *output)
+{
+    const int32_t bias = l->bias[channel] + weights * l->quantization.input_offset;
+    for (const int32_t *const end = sums + CONVOLVE_REGISTERS; sums < end; sums++, output += l->output_channels) {
+        *output = requantize(*sums + bias, &l->quantization, channel);
+    }
+}
+
 static inline void convolve(const convolution_t *layer, const int8_t *input, int8_t *output, bool skip, int32_t step)
 {
     const convolution_t l = *layer;
@@ -32,11 +42,7 @@ static inline void convolve(const convolution_t *layer, const int8_t *input, int
             }
         }
         const int32_t sums[CONVOLVE_REGISTERS] = {s0, s1, s2, s3, s4, s5, s6, s7, s8};
-        const int32_t bias = l.bias[channel] + weights * l.quantization.input_offset;
-        for (int32_t position = 0; position < CONVOLVE_REGISTERS; position++) {
-            output[position * l.output_channels + channel] =
-                requantize(sums[position] + bias, &l.quantization, channel);
-        }
+        store(layer, sums, weights, channel, output + channel);
     }
 }
 
