@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 
-from kwslib.kernels import KernelError, Layer, Step, output_stages, plain_layer
+from kwslib.kernels import KernelError, Layer, Scratch, Step, output_stages, plain_layer
 from kwslib.tflite_graph import ModelInfo, Op
 
 POSITIONS = 9
@@ -18,44 +18,37 @@ _VALUES = -128, 127  # of an activation
 
 
 def sparse_element(info: ModelInfo, op: Op) -> list[Step]:
-    """A CONV_2D of nine positions, or a FULLY_CONNECTED, weight by weight. Raises KernelError."""
+    """A CONV_2D or a FULLY_CONNECTED weight by weight. Raises KernelError."""
     layer = plain_layer(info, op)
     if op.name == "FULLY_CONNECTED":
         return [_fully_connected(pack_sparse_fully_connected(layer), "fully_connected_sparse_s8")]
-    return _nine_positions(layer, pack_sparse_convolution(layer), "convolve_sparse_s8")
+    return _convolution(op, layer, 1)
 
 
 def sparse_block2(info: ModelInfo, op: Op) -> list[Step]:
-    """The same by runs of two weights that follow each other in a filter. Raises KernelError."""
-    return _blocks(info, op, 2)
+    """A CONV_2D by runs of two weights that follow each other in a filter. Raises KernelError."""
+    if op.name == "FULLY_CONNECTED":
+        return sparse_element(info, op)
+    return _convolution(op, plain_layer(info, op), 2)
 
 
 def sparse_block4(info: ModelInfo, op: Op) -> list[Step]:
-    """The same by runs of four. Raises KernelError."""
-    if op.name != "FULLY_CONNECTED":
-        return _blocks(info, op, 4)
+    """A CONV_2D or a FULLY_CONNECTED by runs of four weights. Raises KernelError."""
     layer = plain_layer(info, op)
+    if op.name != "FULLY_CONNECTED":
+        return _convolution(op, layer, 4)
     n_in = layer.members["inputs"]
     widen = Step("widen_block4_s8", Layer("widen_t", {"values": n_in}), -(-n_in // 4) * 4, "int16")
     return [widen, _fully_connected(pack_block_fully_connected(layer), "fully_connected_block4_s8")]
 
 
 def sparse_vector(info: ModelInfo, op: Op) -> list[Step]:
-    """A CONV_2D of nine positions by rows of its kernel; other layers weight by weight. Raises KernelError."""
+    """A CONV_2D by rows of its kernel where they follow each other in a filter, else weight by weight. KernelError."""
     layer = plain_layer(info, op)
-    if op.name == "FULLY_CONNECTED":
-        return sparse_element(info, op)
-    run = layer.members["kernel_width"]
-    if run not in RUNS or layer.members["input_channels"] != 1:
-        raise KernelError(f"rows of {run} weights: a sparse convolution takes {RUNS} of one channel")
-    return _nine_positions(layer, pack_block_convolution(layer, run), f"convolve_block{run}_s8")
-
-
-def _blocks(info, op, run):
-    layer = plain_layer(info, op)
-    if op.name == "FULLY_CONNECTED":
-        return sparse_element(info, op)
-    return _nine_positions(layer, pack_block_convolution(layer, run), f"convolve_block{run}_s8")
+    m = layer.members
+    if op.name == "CONV_2D" and m["input_channels"] == 1 and m["kernel_width"] in RUNS and _has_nine(layer):
+        return _convolution(op, layer, m["kernel_width"])
+    return sparse_element(info, op)
 
 
 def weight_first_registers(info: ModelInfo, op: Op, skip: bool) -> list[Step]:
@@ -70,6 +63,26 @@ def weight_first_registers(info: ModelInfo, op: Op, skip: bool) -> list[Step]:
 
 def _fully_connected(layer, kernel):
     return Step(kernel, layer, layer.members["outputs"], "int8")
+
+
+def _has_nine(layer):
+    """Whether the kernels of nine positions take a CONV_2D."""
+    try:
+        return panel_layer(layer).members["columns"] < PANEL_WORDS
+    except KernelError:
+        return False
+
+
+def _convolution(op, layer, run):
+    if op.name != "CONV_2D":
+        raise KernelError(f"operator {op.index} is {op.name}: needed is CONV_2D or FULLY_CONNECTED")
+    name = "sparse" if run == 1 else f"block{run}"
+    if _has_nine(layer):
+        packed = pack_sparse_convolution(layer) if run == 1 else pack_block_convolution(layer, run)
+        return _nine_positions(layer, packed, f"convolve_{name}_s8")
+    packed = pack_any_convolution(layer, run)
+    m = packed.members
+    return [Step(f"convolve_{name}_any_s8", packed, m["output_height"] * m["output_width"] * m["filters"], "int8")]
 
 
 def _nine_positions(layer, packed, kernel):
@@ -98,14 +111,40 @@ def pack_sparse_convolution(layer: Layer) -> Layer:
 def pack_block_convolution(layer: Layer, run: int) -> Layer:
     """Pack a CONV_2D with nine positions for `convolve_block2_s8`, 4 or 8. Raises KernelError."""
 
-    def encode(row):
-        runs = np.pad(row, (0, -len(row) % run)).reshape(-1, run).astype(np.int8)
-        kept = np.flatnonzero(runs.any(axis=1)) if row.any() else np.array([0])
-        distances = np.diff(kept, prepend=-1, append=kept[-1]).astype(np.uint8)
-        blocks = np.insert(runs[kept].view(np.uint8), 1, distances[1:], axis=1)
-        return distances[:1].tobytes() + blocks.tobytes() + bytes(2)
+    return _pack_filters(layer, lambda row: _runs(row, run))
 
-    return _pack_filters(layer, encode)
+
+def _runs(row, run) -> bytes:
+    """Bytes of a row of weights by runs: distance, first weight, distance of the next, other weights, ..., 0 0."""
+    runs = np.pad(row, (0, -len(row) % run)).reshape(-1, run).astype(np.int8)
+    kept, places = np.flatnonzero(runs.any(axis=1)), [-1]
+    for place in kept if kept.size else [0]:
+        places += [*range(places[-1] + 255, place, 255), place]
+    distances = np.diff(places, append=places[-1]).astype(np.uint8)
+    blocks = np.insert(runs[places[1:]].view(np.uint8), 1, distances[1:], axis=1)
+    return distances[:1].tobytes() + blocks.tobytes() + bytes(2)
+
+
+def pack_any_convolution(layer: Layer, run: int) -> Layer:
+    """Pack a CONV_2D for `convolve_sparse_any_s8` (run 1), `convolve_block2_any_s8` or 4. Raises KernelError."""
+    m, stages = layer.members, output_stages(layer)
+    positions = m["output_height"] * m["output_width"]
+    if positions < 4:
+        raise KernelError(f"a sparse convolution needs four positions: there are {positions}")
+    weights, stream = m["weights"].reshape(len(stages), -1).astype(np.int64), bytearray()
+    for row, (twice_bias, *stage) in zip(weights, stages.tolist(), strict=True):
+        bias, ends = twice_bias // 2, np.outer(_VALUES, row)
+        low = bias + int(ends.min(axis=0).sum())
+        if bias + int(ends.max(axis=0).sum()) - low >= 2**23:
+            raise KernelError("a sparse convolution needs smaller weights: its sums have 23 bits")
+        stream += struct.pack("<qiiii", bias - low + (bias << 23), 2 * low, *stage) + _runs(row, run)
+        stream += bytes(-len(stream) % 8)
+    names = ("input_height", "input_width", "input_channels", "kernel_height", "kernel_width", "output_height")
+    sizes = {name: m[name] for name in names} | {"output_width": m["output_width"], "filters": len(weights)}
+    sizes |= {name: m[name] for name in ("stride_height", "stride_width", "pad_height", "pad_width")}
+    padding = np.full(m["input_channels"], -m["quantization"]["input_offset"], np.int8)
+    panel = Scratch((weights.shape[1] + 3) * (16 if positions >= 8 else 8))
+    return Layer("sparse_any_t", sizes | {"padding": padding, "panel": panel, "stream": _frozen(stream)})
 
 
 def _pack_filters(layer, encode):

@@ -47,6 +47,33 @@ void convolve_block2_s8(const sparse_convolution_t *layer, const int32_t *input,
 void convolve_block4_s8(const sparse_convolution_t *layer, const int32_t *input, int8_t *output);
 void convolve_block8_s8(const sparse_convolution_t *layer, const int32_t *input, int8_t *output);
 
+/* A convolution of any size with four positions or more. */
+typedef struct {
+    int32_t input_height, input_width, input_channels;
+    int32_t kernel_height, kernel_width;
+    int32_t output_height, output_width, filters;
+    int32_t stride_height, stride_width;
+    int32_t pad_height, pad_width; /* zeros above and to the left */
+    const int8_t *padding;         /* zero points of the input, one for each channel */
+    int32_t *panel;                /* scratch: weights of a filter, 3 more, times 4 words; 2 for less than 8 positions */
+    const uint8_t *stream;
+} sparse_any_t;
+
+/* What stands before the non-zero weights of a filter. */
+typedef struct {
+    uint64_t start;    /* bias - low + 2^23 bias: low is the least that an accumulator can be */
+    int32_t twice_low;
+    int32_t multiplier;
+    int32_t rounding;
+    int32_t right_shift;
+} wide_head_t;
+
+/* Sparse convolutions of any size, by runs of 1, 2 or 4 weights. The stream is that of convolve_block4_s8 with other
+ * heads; a distance above 255 goes over a run of zeros. The accumulators of a filter span less than 2^23. */
+void convolve_sparse_any_s8(const sparse_any_t *layer, const int8_t *input, int8_t *output);
+void convolve_block2_any_s8(const sparse_any_t *layer, const int8_t *input, int8_t *output);
+void convolve_block4_any_s8(const sparse_any_t *layer, const int8_t *input, int8_t *output);
+
 typedef struct {
     int32_t outputs;
     int32_t output_offset; /* zero point of the output */
