@@ -66,9 +66,28 @@ static inline void convolve_runs(const filters_t *filters, const int32_t *panel,
 /* Values of two positions, `second` times 2^23 beside `first`, in every fourth or second word. */
 static inline void fill_run(const int8_t *first, const int8_t *second, int32_t *words, int32_t n, int32_t step)
 {
-    for (const int8_t *const end = first + n; first < end; words += step) {
+    for (; n >= 4; n -= 4, words += 4 * step, first += 4, second += 4) {
+        const int32_t a = first[0] + second[0] * (1 << 23), b = first[1] + second[1] * (1 << 23);
+        const int32_t c = first[2] + second[2] * (1 << 23), d = first[3] + second[3] * (1 << 23);
+        words[0] = a;
+        words[step] = b;
+        words[2 * step] = c;
+        words[3 * step] = d;
+    }
+    for (; n > 0; n--, words += step) {
         *words = *first++ + *second++ * (1 << 23);
     }
+}
+
+/* Functions of their own, so that the loop has all registers. */
+__attribute__((noinline)) static void fill_fourth(const int8_t *first, const int8_t *second, int32_t *words, int32_t n)
+{
+    fill_run(first, second, words, n, 4);
+}
+
+__attribute__((noinline)) static void fill_second(const int8_t *first, const int8_t *second, int32_t *words, int32_t n)
+{
+    fill_run(first, second, words, n, 2);
 }
 
 static void fill_pair(const sparse_any_t *l, const int8_t *input, int32_t position, int32_t *words, int32_t step)
@@ -86,11 +105,7 @@ static void fill_pair(const sparse_any_t *l, const int8_t *input, int32_t positi
                 const int inside = row >= 0 && row < l->input_height && column >= 0 && column < l->input_width;
                 values[n] = inside ? input + (row * l->input_width + column) * l->input_channels : l->padding;
             }
-            if (step == 4) {
-                fill_run(values[0], values[1], words, l->input_channels, 4);
-            } else {
-                fill_run(values[0], values[1], words, l->input_channels, 2);
-            }
+            (step == 4 ? fill_fourth : fill_second)(values[0], values[1], words, l->input_channels);
         }
     }
 }
