@@ -105,7 +105,7 @@ def panel_layer(layer: Layer) -> Layer:
 
 def pack_sparse_convolution(layer: Layer) -> Layer:
     """Pack a CONV_2D with nine positions for `convolve_sparse_s8`. Raises KernelError."""
-    return _pack_filters(layer, lambda row: _interleaved(_distances(row, step=4)))
+    return _pack_filters(layer, _pairs)
 
 
 def pack_block_convolution(layer: Layer, run: int) -> Layer:
@@ -196,10 +196,12 @@ def _distances(row, step=1) -> bytes:
     return bytes(out)
 
 
-def _interleaved(pairs: bytes) -> bytes:
-    """d[0] w[0] d[1] w[1] ... as d[0] d[1] w[0] d[2] w[1] ... 0 w[n]."""
-    distances, weights = pairs[::2] + bytes(1), pairs[1::2]
-    return distances[:1] + bytes(byte for pair in zip(distances[1:], weights, strict=True) for byte in pair)
+def _pairs(row) -> bytes:
+    """Bytes d[0] d[1] w[0] d[2] w[1] ... of a row of weights, an even number of them, with two more at the end."""
+    pairs = _distances(row, step=4) or bytes((4, 0))
+    pairs += bytes(-len(pairs) % 4 + 4)
+    distances, weights = pairs[::2], pairs[1::2]
+    return distances[:1] + bytes(byte for pair in zip(distances[1:], weights, strict=False) for byte in pair) + bytes(1)
 
 
 def pack_sparse_fully_connected(layer: Layer) -> Layer:

@@ -1,6 +1,6 @@
 /* Inner loop of convolve_sparse_s8.c for the Cortex-M7: the non-zero weights of a filter, each at nine positions.
  *
- * Fourteen instructions, one load in each of seven cycles, for nine MACs, if no load misses the cache.
+ * Twenty-eight instructions in fourteen cycles for two weights, eighteen MACs, if no load misses the cache.
  */
 #include "nine_positions_m7.h"
 
@@ -8,17 +8,13 @@
     .thumb
     .text
 
-    .macro begin_nonzero a b
+    .macro nonzero a b
     smlal   r2, r3, r12, \a
     ldr     \a, [r1, #2 * PITCH_BYTES]
     smlal   r4, r5, r12, \b
     ldr     \b, [r1, #3 * PITCH_BYTES]
     smlal   r6, r7, r12, \a
     ldr     \a, [r1, #4 * PITCH_BYTES]
-    .endm
-
-    .macro nonzero a b last
-    begin_nonzero \a \b
     add     r1, r1, r0
     ldrb    r0, [lr], #1
     smlal   r8, r9, r12, \b
@@ -26,38 +22,22 @@
     mla     r3, r12, \a, r3
     ldrsb   r12, [lr], #1
     ldr     \a, [r1, #PITCH_BYTES]
-    cbz     r0, \last
-    .endm
-
-    .macro last_nonzero a b
-    begin_nonzero \a \b
-    smlal   r8, r9, r12, \b
-    mla     r3, r12, \a, r3
     .endm
 
     .macro nonzeros
     ldrb    r0, [lr], #1
     sub     r1, r1, #4
-    cmp     r0, #0
-    beq     9f
     add     r1, r1, r0
     ldrb    r0, [lr], #1
     ldr     r10, [r1]
     ldrsb   r12, [lr], #1
-    cmp     r0, #0
     ldr     r11, [r1, #PITCH_BYTES]
-    beq     8f
     .balign 8
 7:
-    nonzero r10, r11, 6f
-    nonzero r11, r10, 8f
-    b       7b
-6:
-    last_nonzero r11, r10
-    b       9f
-8:
-    last_nonzero r10, r11
-9:
+    nonzero r10, r11
+    cmp     r0, #0
+    nonzero r11, r10
+    bne     7b
     .endm
 
     nine_positions convolve_sparse_filters, nonzeros

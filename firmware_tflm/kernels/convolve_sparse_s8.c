@@ -9,12 +9,15 @@ void convolve_sparse_filters(nine_positions_t *state, const int32_t *panel);
 static const uint8_t *convolve_sparse_sums(const uint8_t *stream, const int32_t *panel, uint64_t sums[4])
 {
     const int32_t *column = panel - 1;
-    for (uint8_t distance = *stream++; distance;) {
-        column += distance / 4;
-        distance = *stream++;
-        add_column(sums, (int8_t)*stream++, column);
-    }
-    return stream;
+    int32_t distance = *stream++;
+    do {
+        for (int32_t number = 0; number < 2; number++) {
+            column += distance / 4;
+            distance = *stream++;
+            add_column(sums, (int8_t)*stream++, column);
+        }
+    } while (distance);
+    return stream + 2;
 }
 #endif
 

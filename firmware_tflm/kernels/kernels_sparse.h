@@ -33,9 +33,10 @@ typedef struct {
 
 /* Sparse convolution of nine positions. Input: a panel; a word before and one behind it may be read.
  *
- * The stream holds, for each filter, a sparse_head_t and then, the bytes d[0], d[1], w[0], d[2], w[1], ...
- * of its non-zero weights w: d is 4 * distance from the one before, at first from column -1. Zeros for d and w end it,
- * filled up to a multiple of 8. A distance above 63 goes over a weight 0. A filter whose accumulators could reach 2^20
+ * The stream holds, for each filter, a sparse_head_t and then the bytes d[0], d[1], w[0], d[2], w[1], ... of its
+ * non-zero weights w, of which there is an even number, two at least: d is 4 * distance from the one before, at first
+ * from column -1. d is 0 behind the last weight; four bytes follow it, filled up to a multiple of 8. A distance above 63
+ * goes over a weight 0, and one 0 fills the weights up. A filter whose accumulators could reach 2^20
  * comes in parts below that, one after the other. */
 void convolve_sparse_s8(const sparse_convolution_t *layer, const int32_t *input, int8_t *output);
 

@@ -8,25 +8,37 @@
 
     .equ PITCH_BYTES, 1012 /* 4 SPARSE_PANEL_WORDS */
 
-/* From twice the accumulators of two positions to int8, a step of one beside a step of the other; r10 multiplier, r11
- * rounding, r12 right_shift, r3 and lr free. */
-    .macro output_bytes one other
-    add     lr, r11, \one, asr #31
-    add     r3, r11, \other, asr #31
-    smmlar  \one, \one, r10, lr
-    smmlar  \other, \other, r10, r3
-    asr     \one, \one, r12
-    asr     \other, \other, r12
-    ssat    \one, #8, \one
-    ssat    \other, #8, \other
-    .endm
-
 /* Twice the accumulators of a pair of positions from their sum; r2 is -2^21, lr free. */
     .macro split low high
     lsr     lr, \low, #21
     lsl     \low, \low, #10
     orr     \high, lr, \high, lsl #11
     add     \low, r2, \low, lsr #9
+    .endm
+
+/* From twice the accumulators of two positions to int8, a step of one beside a step of the other, and `split` of the
+ * next pair between them; r10 multiplier, r11 rounding, r12 right_shift, r3 and lr free. */
+    .macro output_bytes one other low high
+    add     lr, r11, \one, asr #31
+    add     r3, r11, \other, asr #31
+    smmlar  \one, \one, r10, lr
+    .ifnb \low
+    lsr     lr, \low, #21
+    .endif
+    smmlar  \other, \other, r10, r3
+    .ifnb \low
+    lsl     \low, \low, #10
+    .endif
+    asr     \one, \one, r12
+    .ifnb \low
+    orr     \high, lr, \high, lsl #11
+    .endif
+    asr     \other, \other, r12
+    .ifnb \low
+    add     \low, r2, \low, lsr #9
+    .endif
+    ssat    \one, #8, \one
+    ssat    \other, #8, \other
     .endm
 
 /* void \name(nine_positions_t *state, const int32_t *panel): filters until none is left or one comes in parts. */
@@ -64,57 +76,55 @@
     \nonzeros
     ldr     r0, [sp, #STAGE]
     add     lr, lr, #7
-    ldr     r1, [sp, #OUTPUT]
     bic     lr, lr, #7
-    ldm     r0, {r10-r12}
-    ldr     r0, [sp, #PITCH]
+    lsl     r1, r2, #10
     str     lr, [sp, #STAGE]
-    lsl     lr, r2, #10
     lsr     r2, r2, #21
-    lsr     lr, lr, #9
+    ldr     r10, [r0]
+    lsr     r1, r1, #9
+    ldr     r11, [r0, #4]
     orr     r2, r2, r3, lsl #11
+    ldr     r12, [r0, #8]
+    sub     r1, r1, #0x200000
     asr     r3, r3, #11
     lsl     r2, r2, #10
+    add     r0, r11, r1, asr #31
     lsl     r3, r3, #1
     lsr     r2, r2, #10
-    sub     lr, lr, #0x200000
+    smmlar  r1, r1, r10, r0
     sub     r2, r2, #0x200000
-    push    {r4}
-    add     r4, r11, lr, asr #31
-    smmlar  r4, lr, r10, r4
-    add     lr, r11, r2, asr #31
-    smmlar  r2, r2, r10, lr
     add     lr, r11, r3, asr #31
-    asr     r4, r4, r12
+    add     r0, r11, r2, asr #31
     smmlar  r3, r3, r10, lr
-    asr     r2, r2, r12
-    ssat    r4, #8, r4
-    ssat    r2, #8, r2
-    asr     r3, r3, r12
-    strb    r4, [r1]
-    ssat    r3, #8, r3
-    strb    r2, [r1, r0]
+    smmlar  r0, r2, r10, r0
+    asr     r1, r1, r12
     movs    r2, #0
     movt    r2, #0xffe0
-    pop     {r4}
+    asr     r3, r3, r12
+    ssat    lr, #8, r1
+    ldr     r1, [sp, #OUTPUT]
+    asr     r0, r0, r12
+    ssat    r3, #8, r3
+    strb    lr, [r1]
+    ssat    lr, #8, r0
+    ldr     r0, [sp, #PITCH]
     strb    r3, [r1, r0, lsl #3]
+    strb    lr, [r1, r0]
     split   r4, r5
-    split   r6, r7
-    output_bytes r4, r5
+    output_bytes r4, r5, r6, r7
     strb    r4, [r1, r0, lsl #1]
-    split   r8, r9
-    output_bytes r6, r7
+    output_bytes r6, r7, r8, r9
     strb    r6, [r1, r0, lsl #2]
     add     r1, r1, r0
     output_bytes r8, r9
     add     r1, r1, r0, lsl #1
     strb    r5, [r1]
     strb    r7, [r1, r0, lsl #1]
+    ldrd    r5, r6, [sp, #OUTPUT]
     strb    r9, [r1, r0, lsl #2]
     add     r1, r1, r0
-    ldrd    r5, r6, [sp, #OUTPUT]
-    strb    r8, [r1, r0, lsl #1]
     ldr     lr, [sp, #STAGE]
+    strb    r8, [r1, r0, lsl #1]
     subs    r6, r6, #1
     add     r5, r5, #1
     strd    r5, r6, [sp, #OUTPUT]
