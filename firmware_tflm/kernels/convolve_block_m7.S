@@ -37,9 +37,10 @@
     ldrb    r0, [lr], #1
     .endm
 
-    .macro blocks run shift
+    .macro blocks filter run shift
     ldrb    r0, [lr], #1
     sub     r1, r1, #4 * \run
+    copies  \filter
     ldrsb   r12, [lr], #1
     add     r1, r1, r0, lsl #\shift
     ldrb    r0, [lr], #1
@@ -66,14 +67,14 @@
     bne     7b
     .endm
 
-    .macro blocks2
-    blocks  2, 3
+    .macro blocks2 filter
+    blocks  \filter, 2, 3
     .endm
-    .macro blocks4
-    blocks  4, 4
+    .macro blocks4 filter
+    blocks  \filter, 4, 4
     .endm
-    .macro blocks8
-    blocks  8, 5
+    .macro blocks8 filter
+    blocks  \filter, 8, 5
     .endm
 
     nine_positions convolve_block2_filters, blocks2

@@ -24,9 +24,10 @@
     ldr     \a, [r1, #PITCH_BYTES]
     .endm
 
-    .macro nonzeros
+    .macro nonzeros filter
     ldrb    r0, [lr], #1
     sub     r1, r1, #4
+    copies  \filter
     add     r1, r1, r0
     ldrb    r0, [lr], #1
     ldr     r10, [r1]

@@ -22,23 +22,24 @@
     add     lr, r11, \one, asr #31
     add     r3, r11, \other, asr #31
     smmlar  \one, \one, r10, lr
-    .ifnb \low
     lsr     lr, \low, #21
-    .endif
     smmlar  \other, \other, r10, r3
-    .ifnb \low
     lsl     \low, \low, #10
-    .endif
     asr     \one, \one, r12
-    .ifnb \low
     orr     \high, lr, \high, lsl #11
-    .endif
     asr     \other, \other, r12
-    .ifnb \low
     add     \low, r2, \low, lsr #9
-    .endif
     ssat    \one, #8, \one
     ssat    \other, #8, \other
+    .endm
+
+/* In a new filter the other sums start as r4 and r5; done beside the first loads. */
+    .macro copies filter
+    .if \filter
+    mov     r7, r5
+    mov     r8, r4
+    mov     r9, r5
+    .endif
     .endm
 
 /* void \name(nine_positions_t *state, const int32_t *panel): filters until none is left or one comes in parts. */
@@ -63,17 +64,15 @@
     b       3f
     .balign 8
 1:
-    ldr     r3, [lr, #8]
+    ldr     r4, [lr], #24
     ldr     r1, [sp, #PANEL]
-    ldrd    r4, r5, [lr], #12
+    ldr     r5, [lr, #-20]
+    ldr     r3, [lr, #-16]
+    sub     r0, lr, #12
     mov     r2, r4
-    str     lr, [sp, #STAGE]
+    str     r0, [sp, #STAGE]
     mov     r6, r4
-    mov     r7, r5
-    add     lr, lr, #12
-    mov     r8, r4
-    mov     r9, r5
-    \nonzeros
+    \nonzeros filter=1
     ldr     r0, [sp, #STAGE]
     add     lr, lr, #7
     bic     lr, lr, #7
@@ -115,23 +114,38 @@
     strb    r4, [r1, r0, lsl #1]
     output_bytes r6, r7, r8, r9
     strb    r6, [r1, r0, lsl #2]
-    add     r1, r1, r0
-    output_bytes r8, r9
-    add     r1, r1, r0, lsl #1
-    strb    r5, [r1]
-    strb    r7, [r1, r0, lsl #1]
-    ldrd    r5, r6, [sp, #OUTPUT]
-    strb    r9, [r1, r0, lsl #2]
-    add     r1, r1, r0
+    add     lr, r11, r8, asr #31
+    add     r2, r1, r0
+    smmlar  r8, r8, r10, lr
+    add     r3, r11, r9, asr #31
     ldr     lr, [sp, #STAGE]
-    strb    r8, [r1, r0, lsl #1]
-    subs    r6, r6, #1
+    add     r2, r2, r0, lsl #1
+    smmlar  r9, r9, r10, r3
+    strb    r5, [r2]
+    asr     r8, r8, r12
+    ldr     r5, [sp, #OUTPUT]
+    ldr     r6, [sp, #FILTERS]
+    asr     r9, r9, r12
+    strb    r7, [r2, r0, lsl #1]
+    ssat    r8, #8, r8
+    ldr     r10, [lr, #20]
+    ssat    r9, #8, r9
+    add     r3, r2, r0
     add     r5, r5, #1
-    strd    r5, r6, [sp, #OUTPUT]
+    strb    r8, [r3, r0, lsl #1]
+    subs    r6, r6, #1
+    strb    r9, [r2, r0, lsl #2]
+    str     r5, [sp, #OUTPUT]
+    str     r6, [sp, #FILTERS]
+    beq     4f
+    cmp     r10, #0
+    bne     1b
+    b       4f
 3:
-    cbz     r6, 4f
-    ldr     r0, [lr, #20]
-    cmp     r0, #0
+    cmp     r6, #0
+    beq     4f
+    ldr     r10, [lr, #20]
+    cmp     r10, #0
     bne     1b
 4:
     add     sp, sp, #16
@@ -152,7 +166,7 @@
     push    {r2, r4-r11, lr}
     mov     lr, r0
     ldm     r2, {r2-r9}
-    \nonzeros
+    \nonzeros filter=0
     mov     r0, lr
     pop     {r1}
     stm     r1, {r2-r9}
