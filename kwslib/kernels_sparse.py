@@ -117,12 +117,18 @@ def pack_block_convolution(layer: Layer, run: int) -> Layer:
 def _runs(row, run) -> bytes:
     """Bytes of a row of weights by runs: distance, first weight, distance of the next, other weights, ..., 0 0."""
     runs = np.pad(row, (0, -len(row) % run)).reshape(-1, run).astype(np.int8)
-    kept, places = np.flatnonzero(runs.any(axis=1)), [-1]
-    for place in kept if kept.size else [0]:
-        places += [*range(places[-1] + 255, place, 255), place]
+    places = _places(runs, most=255)
     distances = np.diff(places, append=places[-1]).astype(np.uint8)
     blocks = np.insert(runs[places[1:]].view(np.uint8), 1, distances[1:], axis=1)
     return distances[:1].tobytes() + blocks.tobytes() + bytes(2)
+
+
+def _places(runs, most) -> list[int]:
+    """-1 and the numbers of the runs to store, one at least: those with weights, and others where `most` lie between."""
+    kept, places = np.flatnonzero(runs.any(axis=1)), [-1]
+    for place in kept if kept.size else [0]:
+        places += [*range(places[-1] + most, place, most), place]
+    return places
 
 
 def pack_any_convolution(layer: Layer, run: int) -> Layer:
@@ -220,16 +226,13 @@ def pack_block_fully_connected(layer: Layer) -> Layer:
 
     def encode(row):
         blocks = np.pad(row, (0, -len(row) % 4)).reshape(-1, 4).astype(np.int8)
-        kept = np.flatnonzero(blocks.any(axis=1)) if row.any() else np.array([0])
-        n_groups = -(-len(kept) // 2)
-        groups = np.zeros((n_groups, 12), np.uint8)
-        distances = np.zeros(2 * n_groups, "<u2")
-        distances[: len(kept)] = 8 * np.diff(kept, prepend=-1)
-        groups[:, :4] = distances.view(np.uint8).reshape(-1, 4)
-        weights = np.zeros((2 * n_groups, 4), np.int8)
-        weights[: len(kept)] = blocks[kept]
-        groups[:, 4:] = weights.view(np.uint8).reshape(-1, 8)
-        return groups.tobytes()
+        places = _places(blocks, most=31)
+        n_groups = -(-(len(places) - 1) // 4)
+        distances, weights = np.zeros(4 * n_groups, np.uint8), np.zeros((4 * n_groups, 4), np.int8)
+        distances[: len(places) - 1] = 8 * np.diff(places)
+        weights[: len(places) - 1] = blocks[places[1:]]
+        groups = [distances.reshape(-1, 4), weights.view(np.uint8).reshape(-1, 16)]
+        return np.concatenate(groups, axis=1).tobytes()
 
     return _pack_outputs(layer, encode, end=bytes(4))
 

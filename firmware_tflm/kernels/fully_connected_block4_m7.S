@@ -15,16 +15,10 @@
     ldr     r7, [r10]
     sxtb16  r9, r4, ror #8
     ldr     r8, [r10, #4]
-    uxtah   r10, r10, r3 \distance
+    uxtab   r10, r10, r3 \distance
     smlad   r12, r6, r7, r12
     ldr     r4, [r0], #4
     smlad   r12, r9, r8, r12
-    .endm
-
-    .macro two_blocks
-    block   , ror #16
-    ldr     r3, [r0], #4
-    block
     .endm
 
     .equ INPUT, 0
@@ -44,17 +38,16 @@ fully_connected_blocks4:
     add     r2, r0, r1, lsr #8
     ldr     r4, [r0], #4
     sub     r10, r10, #8
-    uxtah   r10, r10, r3
-    add     r2, r2, #4
+    uxtab   r10, r10, r3
     .balign 8
 2:
-    two_blocks
+    block   , ror #8
+    block   , ror #16
+    block   , ror #24
+    ldr     r3, [r0], #4
     cmp     r0, r2
-    beq     3f
-    two_blocks
-    cmp     r0, r2
+    block
     bne     2b
-3:
     ldr     r4, [sp, #OFFSET]
     sub     r0, r0, #4
     lsl     r4, r4, r1

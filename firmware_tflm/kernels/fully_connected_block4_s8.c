@@ -23,11 +23,11 @@ static void fully_connected_blocks4(const uint8_t *stream, const int16_t *input,
         const uint32_t *const last = word + head.bytes_and_shift / 1024;
         const int16_t *values = input - 4;
         int32_t sum = head.bias;
-        for (; word < last; word += 3) {
-            values += (*word & 0xffff) / sizeof *values;
-            sum += block(&word[1], values);
-            values += (*word >> 16) / sizeof *values;
-            sum += block(&word[2], values);
+        for (; word < last; word += 5) {
+            for (int32_t number = 0; number < 4; number++) {
+                values += (word[0] >> 8 * number & 0xff) / sizeof *values;
+                sum += block(&word[number + 1], values);
+            }
         }
         word++;
         const int32_t right_shift = head.bytes_and_shift & 0xff;

@@ -103,10 +103,10 @@ typedef struct {
 void widen_block4_s8(const widen_t *layer, const int8_t *input, int16_t *output);
 
 /* Fully connected layer by blocks of four inputs of which at least one weight is not zero, from a multiple of four on.
- * The stream holds, for each output, a sparse_output_t, then for each two blocks a word of two distances, 8 times the
- * number of blocks from the one before, at first from block -1, the first distance below, and a word of weights for
- * each; then a word 0, which does not count in bytes_and_shift. Blocks are filled up to an even number, two at least,
- * with distance and weights 0. 4 bytes behind the stream and 8 before the input may be read. */
+ * The stream holds, for each output, a sparse_output_t, then for each four blocks four bytes, 8 times the number of
+ * blocks from the one before, at first from block -1, and a word of weights for each; then a word 0, which does not
+ * count in bytes_and_shift. A distance above 31 blocks goes over a block of zeros; blocks are filled up to a multiple
+ * of four with distance and weights 0. 4 bytes behind the stream are read. */
 void fully_connected_block4_s8(const sparse_fully_connected_t *layer, const int16_t *input, int8_t *output);
 
 #endif
