@@ -12,6 +12,7 @@ from kwslib.tflite_graph import ModelInfo, Op
 
 POSITIONS = 9
 PANEL_WORDS = 253
+MOST_COLUMNS = 248  # a multiple of 8, so that the last run ends inside the panel
 RUNS = (2, 4, 8)
 _MOST_SUM, _MOST_PARTS = 2**20, 64
 _VALUES = -128, 127  # of an activation
@@ -68,9 +69,10 @@ def _fully_connected(layer, kernel):
 def _has_nine(layer):
     """Whether the kernels of nine positions take a CONV_2D."""
     try:
-        return panel_layer(layer).members["columns"] < PANEL_WORDS
+        panel_layer(layer)
     except KernelError:
         return False
+    return True
 
 
 def _convolution(op, layer, run):
@@ -96,11 +98,16 @@ def panel_layer(layer: Layer) -> Layer:
     if m["output_height"] * m["output_width"] != POSITIONS:
         raise KernelError(f"a convolution of {m['output_height']} x {m['output_width']} positions: needed are nine")
     run = m["kernel_width"] * m["input_channels"]
-    if m["pad_height"] or m["pad_width"] or m["output_height"] > 1 or run % 4:
+    padded = m["kernel_height"] > m["input_height"] or m["pad_height"] or m["pad_width"]
+    padded = padded or (POSITIONS - 1) * m["stride_width"] + m["kernel_width"] > m["input_width"]
+    if padded or m["output_height"] > 1 or run % 4:
         raise KernelError("nine positions need one row of them, no padding, and a run of 4, 8, ... values")
+    columns = run * m["kernel_height"]
+    if columns > MOST_COLUMNS:
+        raise KernelError(f"a filter of {columns} weights: nine positions take {MOST_COLUMNS}")
     sizes = {"positions": POSITIONS, "step": m["stride_width"] * m["input_channels"]}
     sizes |= {"runs": m["kernel_height"], "run": run, "row": m["input_width"] * m["input_channels"]}
-    return Layer("panels_t", sizes | {"columns": run * m["kernel_height"]})
+    return Layer("panels_t", sizes | {"columns": columns})
 
 
 def pack_sparse_convolution(layer: Layer) -> Layer:
@@ -110,7 +117,6 @@ def pack_sparse_convolution(layer: Layer) -> Layer:
 
 def pack_block_convolution(layer: Layer, run: int) -> Layer:
     """Pack a CONV_2D with nine positions for `convolve_block2_s8`, 4 or 8. Raises KernelError."""
-
     return _pack_filters(layer, lambda row: _runs(row, run))
 
 
@@ -124,7 +130,7 @@ def _runs(row, run) -> bytes:
 
 
 def _places(runs, most) -> list[int]:
-    """-1 and the numbers of the runs to store, one at least: those with weights, and others where `most` lie between."""
+    """-1 and the numbers of the runs to store, one at least: those with weights, others where they are over `most` apart."""
     kept, places = np.flatnonzero(runs.any(axis=1)), [-1]
     for place in kept if kept.size else [0]:
         places += [*range(places[-1] + most, place, most), place]
@@ -157,8 +163,6 @@ def _pack_filters(layer, encode):
     """Filters of nine positions, with heads; `encode` gives the bytes of a row of weights."""
     members, stages = layer.members, output_stages(layer)
     weights = members["weights"].reshape(len(stages), -1).astype(np.int64)
-    if weights.shape[1] >= PANEL_WORDS:
-        raise KernelError(f"a sparse convolution of nine positions needs fewer than {PANEL_WORDS} columns")
     stream = bytearray()
     for row, (twice_bias, *stage) in zip(weights, stages.tolist(), strict=True):
         parts = _parts(row, twice_bias // 2)
@@ -214,8 +218,8 @@ def pack_sparse_fully_connected(layer: Layer) -> Layer:
     """Pack a FULLY_CONNECTED for `fully_connected_sparse_s8`. Raises KernelError."""
 
     def encode(row):
-        pairs = _distances(row)
-        pairs += bytes(-len(pairs) % 8 if pairs else 8)
+        pairs = _distances(row) or bytes((1, 0))
+        pairs += bytes(-len(pairs) % 8)
         return np.frombuffer(pairs, np.uint8).reshape(-1, 2)[:, ::-1].tobytes()
 
     return _pack_outputs(layer, encode)

@@ -31,7 +31,7 @@ typedef struct {
     int32_t right_shift; /* 0: the sums go on in the next part */
 } sparse_head_t;
 
-/* Sparse convolution of nine positions. Input: a panel; a word before and one behind it may be read.
+/* Sparse convolution of nine positions. Input: a panel.
  *
  * The stream holds, for each filter, a sparse_head_t and then the bytes d[0], d[1], w[0], d[2], w[1], ... of its
  * non-zero weights w, of which there is an even number, two at least: d is 4 * distance from the one before, at first
@@ -90,8 +90,8 @@ typedef struct {
 
 /* Sparse fully connected layer. The stream holds, for each output, a sparse_output_t and an even number of words, two
  * at least: weight, distance, weight, distance; the distance is that from the input of the weight before, at first
- * from input -1. A distance above 255 goes over a weight 0, words are filled up with zeros. The byte before the input
- * and 4 bytes behind the stream may be read. */
+ * from input -1. A distance above 255 goes over a weight 0, words are filled up with zeros. 4 bytes behind the stream
+ * are read. */
 void fully_connected_sparse_s8(const sparse_fully_connected_t *layer, const int8_t *input, int8_t *output);
 
 typedef struct {
