@@ -8,16 +8,9 @@
 
     .equ PITCH_BYTES, 1012 /* 4 SPARSE_PANEL_WORDS */
 
-/* Twice the accumulators of a pair of positions from their sum; r2 is -2^21, lr free. */
-    .macro split low high
-    lsr     lr, \low, #21
-    lsl     \low, \low, #10
-    orr     \high, lr, \high, lsl #11
-    add     \low, r2, \low, lsr #9
-    .endm
-
-/* From twice the accumulators of two positions to int8, a step of one beside a step of the other, and `split` of the
- * next pair between them; r10 multiplier, r11 rounding, r12 right_shift, r3 and lr free. */
+/* From twice the accumulators of two positions to int8, a step of one beside a step of the other, and between them from
+ * the next sum, \low and \high, to twice the accumulators of its positions; r2 is -2^21, r10 multiplier, r11 rounding,
+ * r12 right_shift, r3 and lr free. */
     .macro output_bytes one other low high
     add     lr, r11, \one, asr #31
     add     r3, r11, \other, asr #31
@@ -95,21 +88,25 @@
     add     lr, r11, r3, asr #31
     add     r0, r11, r2, asr #31
     smmlar  r3, r3, r10, lr
-    smmlar  r0, r2, r10, r0
     asr     r1, r1, r12
+    smmlar  r2, r2, r10, r0
+    ldr     lr, [sp, #OUTPUT]
+    ldr     r0, [sp, #PITCH]
+    ssat    r1, #8, r1
+    asr     r3, r3, r12
+    asr     r2, r2, r12
+    strb    r1, [lr]
+    ssat    r3, #8, r3
+    mov     r1, lr
+    ssat    r2, #8, r2
+    strb    r3, [r1, r0, lsl #3]
+    lsr     lr, r4, #21
+    strb    r2, [r1, r0]
     movs    r2, #0
     movt    r2, #0xffe0
-    asr     r3, r3, r12
-    ssat    lr, #8, r1
-    ldr     r1, [sp, #OUTPUT]
-    asr     r0, r0, r12
-    ssat    r3, #8, r3
-    strb    lr, [r1]
-    ssat    lr, #8, r0
-    ldr     r0, [sp, #PITCH]
-    strb    r3, [r1, r0, lsl #3]
-    strb    lr, [r1, r0]
-    split   r4, r5
+    lsl     r4, r4, #10
+    orr     r5, lr, r5, lsl #11
+    add     r4, r2, r4, lsr #9
     output_bytes r4, r5, r6, r7
     strb    r4, [r1, r0, lsl #1]
     output_bytes r6, r7, r8, r9

@@ -29,25 +29,25 @@ sparse_panel_columns:
     .balign 8
 2:
     ldrsb   r6, [r0, r3, lsl #1]
-    ldrsb   r12, [r1], #1
+    ldrsb   r12, [r1]
     ldrsb   r5, [r0, r3]
     ldrsb   r7, [r0, r3, lsl #2]
-    add     r6, r6, r12, lsl #22
     ldrsb   r8, [r0, r3, lsl #3]
-    ldrsb   r12, [r0], #1
+    ldrsb   r9, [r1, r3, lsl #1]
+    add     r6, r6, r12, lsl #22
+    ldrsb   r11, [r1, r4]
+    ldrsb   r10, [r1, r3, lsl #2]
     str     r6, [r2, #PITCH_BYTES]
-    sub     r10, r1, #1
-    ldrsb   r9, [r10, r3, lsl #1]
-    ldrsb   r11, [r10, r4]
-    add     r12, r12, r5, lsl #22
-    ldrsb   r10, [r10, r3, lsl #2]
-    lsl     r8, r8, #11
+    ldrsb   r12, [r0], #1
     add     r7, r7, r9, lsl #22
-    str     r8, [r2, #4 * PITCH_BYTES]
-    add     r11, r11, r10, lsl #22
+    lsl     r8, r8, #11
     str     r7, [r2, #2 * PITCH_BYTES]
-    cmp     r0, lr
+    add     r11, r11, r10, lsl #22
+    str     r8, [r2, #4 * PITCH_BYTES]
+    add     r12, r12, r5, lsl #22
     str     r11, [r2, #3 * PITCH_BYTES]
+    cmp     r0, lr
+    add     r1, r1, #1
     str     r12, [r2], #4
     bne     2b
     ldrd    r5, r6, [sp, #RUN]
