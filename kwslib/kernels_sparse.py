@@ -130,7 +130,7 @@ def _runs(row, run) -> bytes:
 
 
 def _places(runs, most) -> list[int]:
-    """-1 and the numbers of the runs to store, one at least: those with weights, others where they are over `most` apart."""
+    """-1 and the numbers of runs to store, one at least: those with weights, others where over `most` lie between."""
     kept, places = np.flatnonzero(runs.any(axis=1)), [-1]
     for place in kept if kept.size else [0]:
         places += [*range(places[-1] + most, place, most), place]
@@ -211,7 +211,7 @@ def _pairs(row) -> bytes:
     pairs = _distances(row, step=4) or bytes((4, 0))
     pairs += bytes(-len(pairs) % 4 + 4)
     distances, weights = pairs[::2], pairs[1::2]
-    return distances[:1] + bytes(byte for pair in zip(distances[1:], weights, strict=False) for byte in pair) + bytes(1)
+    return distances[:1] + bytes(byte for pair in zip(distances[1:], weights[:-1], strict=True) for byte in pair)
 
 
 def pack_sparse_fully_connected(layer: Layer) -> Layer:

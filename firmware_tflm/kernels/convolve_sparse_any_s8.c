@@ -1,4 +1,4 @@
-/* Convolutions of any size that touch runs of weights only that are not all zero, at eight or four positions at once. */
+/* Convolutions of any size that touch runs of weights only that are not all zero, at eight or four positions. */
 #include "kernels_sparse.h"
 #include "output_stage.h"
 

@@ -32,9 +32,11 @@ fully_connected_blocks4:
     push    {r1, r3, r4-r11, lr}
     mov     r11, r2
 1:
-    ldm     r0!, {r1, r12, lr}
+    ldr     r3, [r0, #12]
     ldr     r10, [sp, #INPUT]
-    ldr     r3, [r0], #4
+    ldr     r1, [r0], #16
+    ldr     r12, [r0, #-12]
+    ldr     lr, [r0, #-8]
     add     r2, r0, r1, lsr #8
     ldr     r4, [r0], #4
     sub     r10, r10, #8

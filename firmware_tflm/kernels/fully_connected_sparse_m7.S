@@ -32,12 +32,14 @@ fully_connected_nonzeros:
     push    {r1, r3, r4-r11, lr}
     mov     r11, r2
 1:
-    ldm     r0!, {r1, r12, lr}
+    ldr     r1, [r0], #16
     ldr     r10, [sp, #INPUT]
-    ldr     r7, [r0], #4
-    movs    r3, #0
+    ldr     r12, [r0, #-12]
+    ldr     lr, [r0, #-8]
+    ldr     r7, [r0, #-4]
     sub     r10, r10, #1
     add     r2, r0, r1, lsr #8
+    movs    r3, #0
     .balign 8
 2:
     pair    r7, r8, r3, r4

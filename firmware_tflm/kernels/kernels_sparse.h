@@ -34,16 +34,16 @@ typedef struct {
 /* Sparse convolution of nine positions. Input: a panel.
  *
  * The stream holds, for each filter, a sparse_head_t and then the bytes d[0], d[1], w[0], d[2], w[1], ... of its
- * non-zero weights w, of which there is an even number, two at least: d is 4 * distance from the one before, at first
- * from column -1. d is 0 behind the last weight; four bytes follow it, filled up to a multiple of 8. A distance above 63
- * goes over a weight 0, and one 0 fills the weights up. A filter whose accumulators could reach 2^20
- * comes in parts below that, one after the other. */
+ * non-zero weights w, an even number of them, two at least: d is 4 * distance from the one before, at first from column
+ * -1. A distance above 63 goes over a weight 0, and a weight 0 fills an odd number up. The d behind the last weight is
+ * 0, and behind that weight are two bytes more, filled up to a multiple of 8. A filter whose accumulators could reach
+ * 2^20 comes in parts below that, one after the other. */
 void convolve_sparse_s8(const sparse_convolution_t *layer, const int32_t *input, int8_t *output);
 
-/* The same for runs of 2, 4 or 8 columns of which at least one weight is not zero, from a multiple of that on. The stream
- * holds, for each filter, a sparse_head_t and the first distance; then for each run its first weight, the distance d to
- * the next run, and its other weights; then two zeros. d counts runs, at first from run -1, and is 0 in the last
- * run. A filter has one run at least. */
+/* The same for runs of 2, 4 or 8 columns of which at least one weight is not zero, from a multiple of that on. The
+ * stream holds, for each filter, a sparse_head_t and the first distance; then for each run its first weight, the
+ * distance d to the next run, and its other weights; then two zeros. d counts runs, at first from run -1, and is 0 in
+ * the last run. A filter has one run at least. */
 void convolve_block2_s8(const sparse_convolution_t *layer, const int32_t *input, int8_t *output);
 void convolve_block4_s8(const sparse_convolution_t *layer, const int32_t *input, int8_t *output);
 void convolve_block8_s8(const sparse_convolution_t *layer, const int32_t *input, int8_t *output);
@@ -56,7 +56,7 @@ typedef struct {
     int32_t stride_height, stride_width;
     int32_t pad_height, pad_width; /* zeros above and to the left */
     const int8_t *padding;         /* zero points of the input, one for each channel */
-    int32_t *panel;                /* scratch: weights of a filter, 3 more, times 4 words; 2 for less than 8 positions */
+    int32_t *panel;                /* scratch: 4 words for each weight of a filter and for 3 more; 2 below 8 positions */
     const uint8_t *stream;
 } sparse_any_t;
 
