@@ -1,5 +1,4 @@
-/* Kernels of nine positions whose filters are streams of non-zero weights; nine_positions_m7.h is their assembly.
- */
+/* Kernels of nine positions whose filters are streams of non-zero weights; nine_positions_m7.h is their assembly. */
 #ifndef NINE_POSITIONS_H
 #define NINE_POSITIONS_H
 
