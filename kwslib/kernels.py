@@ -1,7 +1,6 @@
 """Layers of an int8 .tflite as the C kernels in `firmware_tflm/kernels` take them: parameters and packed weights."""
 
 import math
-import struct
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +11,6 @@ CONVOLVE_POSITIONS = 512  # of a convolution weight first: see kernels.h
 COLUMNS_STEP = 16  # columns of a packed convolution come in such steps
 MOST_COLUMNS = 256
 PANEL_BYTES = 2048
-SPARSE_POSITIONS = 9
-SPARSE_PANEL_WORDS = 255
 ACTIVATION_RANGES = {"NONE": (-math.inf, math.inf), "RELU": (0, math.inf), "RELU6": (0, 6), "RELU_N1_TO_1": (-1, 1)}
 
 
@@ -213,40 +210,8 @@ def pack_fully_connected(layer: Layer, order: np.ndarray | None = None) -> Layer
     return Layer("packed_fully_connected_t", sizes | {"stream": np.pad(stream, (0, 8))})
 
 
-def pack_sparse_convolution(layer: Layer) -> Layer:
-    """Pack a CONV_2D with nine positions for `convolve_sparse_s8`: see kernels.h. Raises KernelError."""
-    members, stages = layer.members, output_stages(layer)
-    weights = members["weights"].reshape(len(stages), -1).astype(np.int32)
-    positions, columns = members["output_height"] * members["output_width"], weights.shape[1]
-    if positions != SPARSE_POSITIONS or columns >= SPARSE_PANEL_WORDS:
-        raise KernelError(f"a sparse convolution needs nine positions and fewer than {SPARSE_PANEL_WORDS} columns")
-    stream = bytearray()
-    for row, (twice_bias, *stage) in zip(weights, stages.tolist(), strict=True):
-        parts = _parts(row, twice_bias // 2)
-        for number, (part, part_bias) in enumerate(parts, 1):
-            start = (part_bias + 2**20) * (1 + 2**21)
-            ninth = _wrapped((start >> 32) + (part_bias << 10))
-            stream += struct.pack("<qi", start, ninth)
-            stream += struct.pack("<iii", *(stage if number == len(parts) else (0, 0, 0)))
-            stream += _interleaved(_distances(part, step=4))
-            stream += bytes(-len(stream) % 8)
-    sizes = {"positions": positions, "columns": columns, "filters": len(weights)}
-    return Layer("packed_convolution_t", sizes | {"stream": np.frombuffer(bytes(stream), np.uint8)})
-
-
-def _parts(row, bias):
-    """A filter as `[(weights, bias), ...]`, each with |bias| + 128 * sum of |weights| below 2^20."""
-    if abs(bias) + 128 * np.abs(row).sum() < 2**20:
-        return [(row, bias)]
-    if abs(bias) >= 2**20:
-        raise KernelError("a sparse convolution needs biases below 2^20")
-    number = np.cumsum(np.abs(row)) // (2**12)  # parts of at most 2^19 + 128 * 127
-    parts = [(np.where(number == part, row, 0), 0) for part in np.unique(number[row != 0])]
-    return [(0 * row, bias), *parts]
-
-
 def panels_layer(layer: Layer, packed: Layer) -> Layer:
-    """What `panels_s8` and `sparse_panel_s8` need to write the input of a packed CONV_2D. Raises KernelError."""
+    """What `panels_s8` needs to write the input of a packed CONV_2D. Raises KernelError."""
     m = layer.members
     run = m["kernel_width"] * m["input_channels"]
     if m["pad_height"] or m["pad_width"] or m["output_height"] > 1 or run % 4:
@@ -254,42 +219,6 @@ def panels_layer(layer: Layer, packed: Layer) -> Layer:
     sizes = {"positions": m["output_width"], "step": m["stride_width"] * m["input_channels"]}
     sizes |= {"runs": m["kernel_height"], "run": run, "row": m["input_width"] * m["input_channels"]}
     return Layer("panels_t", sizes | {"columns": packed.members["columns"]})
-
-
-def _distances(row, step) -> bytes:
-    """Bytes `step * distance, weight` for each non-zero weight; long distances in parts, over weights 0."""
-    out, last, most = bytearray(), -1, 255 // step
-    for column in np.flatnonzero(row).tolist():
-        while column - last > most:
-            last += most
-            out += bytes((step * most, 0))
-        out += bytes((step * (column - last), int(row[column]) & 0xFF))
-        last = column
-    return bytes(out)
-
-
-def _interleaved(pairs: bytes) -> bytes:
-    """d[0] w[0] d[1] w[1] ... as d[0] d[1] w[0] d[2] w[1] ... 0 w[n]."""
-    distances, weights = pairs[::2] + bytes(1), pairs[1::2]
-    return distances[:1] + bytes(byte for pair in zip(distances[1:], weights, strict=True) for byte in pair)
-
-
-def _wrapped(value):
-    return (value + 2**31) % 2**32 - 2**31
-
-
-def pack_sparse_fully_connected(layer: Layer, order: np.ndarray | None = None) -> Layer:
-    """Pack a FULLY_CONNECTED for `fully_connected_sparse_s8`; `order` as in `pack_fully_connected`."""
-    stages, weights = output_stages(layer), layer.members["weights"].astype(np.int32)
-    weights = weights if order is None else weights[:, order]
-    stream = bytearray()
-    for row, stage in zip(weights, stages, strict=True):
-        pairs = _distances(row, step=2)
-        pairs += bytes(-len(pairs) % 8)
-        swapped = np.frombuffer(pairs, np.uint8).reshape(-1, 2)[:, ::-1].tobytes()
-        stream += struct.pack("<i", len(pairs) // 4) + stage.tobytes() + swapped
-    sizes = {"inputs": weights.shape[1], "outputs": len(weights)}
-    return Layer("packed_fully_connected_t", sizes | {"stream": np.frombuffer(bytes(stream) + bytes(4), np.uint8)})
 
 
 def _padded_rows(layer, order):

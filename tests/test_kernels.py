@@ -50,15 +50,12 @@ def random_layer(columns, weights, seed=0):
     return Layer("convolution_t", sizes | {"weights": weights, "bias": bias, "quantization": quantization})
 
 
-def convolve(engine, layer, values, variant):
-    """Output of a packed kernel as a plain one has it: [position, filter], int8."""
-    pack = kernels.pack_sparse_convolution if variant == "sparse" else kernels.pack_convolution
-    packed = pack(layer)
-    panel, n_panel = ("sparse_panel_s8", 5 * 255) if variant == "sparse" else ("panels_s8", 3 * 1024)
-    dtype = "int32" if variant == "sparse" else "int16"
-    padded = engine.run(panel, kernels.panels_layer(layer, packed), values, n_panel, dtype)
+def convolve(engine, layer, values):
+    """Output of the packed kernel as a plain one has it: [position, filter], int8."""
+    packed = kernels.pack_convolution(layer)
+    padded = engine.run("panels_s8", kernels.panels_layer(layer, packed), values, 3 * 1024, "int16")
     n_out = 9 * packed.members["filters"]
-    output = engine.run(f"convolve_{variant}_s8", packed, np.pad(padded, (0, 16)), n_out, "int16")
+    output = engine.run("convolve_packed_s8", packed, np.pad(padded, (0, 16)), n_out, "int16")
     return output.reshape(-1, 9).T.astype(np.int8)
 
 
@@ -107,9 +104,7 @@ def test_unusual_filters(request, host, engine):
     for values in (rng.integers(-128, 128, 1800), np.full(1800, -128), np.full(1800, 127)):
         values = values.astype(np.int8)
         expected = host.run("convolve_s8", layer, values, 72).reshape(9, 8)
-        for variant in kernels_network.VARIANTS:
-            found = convolve(request.getfixturevalue(engine), layer, values, variant)
-            np.testing.assert_array_equal(found, expected, err_msg=variant)
+        np.testing.assert_array_equal(convolve(request.getfixturevalue(engine), layer, values), expected)
 
 
 @pytest.mark.parametrize("engine", ["host", "board"])
@@ -124,9 +119,8 @@ def test_unusual_outputs(request, host, engine):
     values = rng.integers(-128, 128, 300).astype(np.int8)
     expected = host.run("fully_connected_s8", layer, values, 5)
     run, padded = request.getfixturevalue(engine).run, np.pad(values.astype(np.int16), (0, 32))
-    packed, sparse = kernels.pack_fully_connected(layer), kernels.pack_sparse_fully_connected(layer)
+    packed = kernels.pack_fully_connected(layer)
     np.testing.assert_array_equal(run("fully_connected_packed_s8", packed, padded, 8, "int16")[:5], expected)
-    np.testing.assert_array_equal(run("fully_connected_sparse_s8", sparse, padded, 5, "int16"), expected)
 
 
 def test_what_does_not_fit_is_refused():

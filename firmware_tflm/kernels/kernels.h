@@ -89,9 +89,6 @@ typedef struct {
  * run. */
 void panels_s8(const panels_t *layer, const int8_t *input, int16_t *output);
 
-/* int8 activations as convolve_sparse_s8 takes them: nine positions. */
-void sparse_panel_s8(const panels_t *layer, const int8_t *input, int32_t *output);
-
 /* Dense convolution. Input: panels of four positions, then of one, each ending on a multiple of PANEL_BYTES; in a
  * panel the pairs of values k, k + 1 of its positions follow each other: [columns / 2][positions][2]. Behind the last
  * panel 16 bytes more are read. Output: [filter][position].
@@ -100,26 +97,6 @@ void sparse_panel_s8(const panels_t *layer, const int8_t *input, int32_t *output
  * weights are between -127 and 127; at its end 8 bytes more are read. */
 #define PANEL_BYTES 2048
 void convolve_packed_s8(const packed_convolution_t *layer, const int16_t *input, int16_t *output);
-
-/* What stands before the non-zero weights of a filter, or of a part of it: what its sums start with, output stage. */
-typedef struct {
-    uint64_t start; /* (bias + 2^20) (1 + 2^21) */
-    int32_t ninth;  /* start >> 32, and bias << 10 added: the first sum starts with it */
-    int32_t multiplier;
-    int32_t rounding;
-    int32_t right_shift; /* 0: the sums go on in the next part */
-} sparse_head_t;
-
-/* Sparse convolution of nine positions. Input: five rows of SPARSE_PANEL_WORDS words, a word for each column;
- * x[position 2r] + 2^21 x[position 2r + 1] in the first four, 2^10 x[position 8] in the last; a word before and one
- * behind it may be read. Output: [filter][position].
- *
- * The stream holds, for each filter, a sparse_head_t and then, the bytes d[0], d[1], w[0], d[2], w[1], ...
- * of its non-zero weights w: d is 4 * distance from the one before, at first from column -1. Zeros for d and w end it,
- * filled up to a multiple of 8. A distance above 63 goes over a weight 0. A filter whose |bias| + 128 * sum of
- * |weights| would reach 2^20 comes in parts below that, one after the other. */
-#define SPARSE_PANEL_WORDS 255
-void convolve_sparse_s8(const packed_convolution_t *layer, const int32_t *input, int16_t *output);
 
 typedef struct {
     int32_t inputs;  /* a multiple of 16 */
@@ -131,11 +108,5 @@ typedef struct {
  * each two inputs k, int16 256 a[k] + b[k] of both and 256 c[k] + d[k] of both. Weights of a and c add up to less than
  * 2^16 in magnitude. At the end of stream and input 8 bytes more are read. */
 void fully_connected_packed_s8(const packed_fully_connected_t *layer, const int16_t *input, int16_t *output);
-
-/* Sparse fully connected layer. The stream holds, for each output, the number of words of non-zero weights (even), an
- * output_stage_t, and these words: weight, 2 * distance, weight, 2 * distance; the distance is that from the input of
- * the weight before, at first from input -1. A distance above 127 goes over a weight 0, words are filled up with zeros.
- * At the end of the stream 4 bytes more are read. */
-void fully_connected_sparse_s8(const packed_fully_connected_t *layer, const int16_t *input, int16_t *output);
 
 #endif
