@@ -1,0 +1,46 @@
+/* Kernels for float32 networks, equal to the reference kernels of TensorFlow Lite Micro but for the order of sums.
+ *
+ * Tensors lie as kernels.h says: activations [height][width][channel], weights [out][height][width][in], those of
+ * depthwise layers [height][width][out]. `minimum` and `maximum` of the output are those of the activation function.
+ */
+#ifndef KERNELS_F32_H
+#define KERNELS_F32_H
+
+#include "kernels.h"
+
+typedef struct {
+    int32_t input_height, input_width, input_channels;
+    int32_t kernel_height, kernel_width;
+    int32_t output_height, output_width, output_channels;
+    int32_t stride_height, stride_width;
+    int32_t pad_height, pad_width; /* zeros above and to the left */
+    const float *weights;
+    const float *bias;
+    float minimum, maximum;
+} convolution_f32_t;
+
+typedef struct {
+    int32_t inputs, outputs;
+    const float *weights; /* [outputs][inputs] */
+    const float *bias;
+    float minimum, maximum;
+} fully_connected_f32_t;
+
+/* Plain loops, one output after the other; then the same with an `if` that skips zero weights. */
+void convolve_f32(const convolution_f32_t *layer, const float *input, float *output);
+void convolve_skip_f32(const convolution_f32_t *layer, const float *input, float *output);
+void depthwise_convolve_f32(const convolution_f32_t *layer, const float *input, float *output);
+void depthwise_convolve_skip_f32(const convolution_f32_t *layer, const float *input, float *output);
+void fully_connected_f32(const fully_connected_f32_t *layer, const float *input, float *output);
+void fully_connected_skip_f32(const fully_connected_f32_t *layer, const float *input, float *output);
+
+/* Weight first: each weight meets all positions, at most CONVOLVE_POSITIONS, before the next one is read. The
+ * accumulators of a filter lie in memory. */
+void convolve_weight_first_f32(const convolution_f32_t *layer, const float *input, float *output);
+void convolve_weight_first_skip_f32(const convolution_f32_t *layer, const float *input, float *output);
+
+/* The same with the accumulators in registers: nine positions in a row, no padding. */
+void convolve_weight_first_nine_f32(const convolution_f32_t *layer, const float *input, float *output);
+void convolve_weight_first_nine_skip_f32(const convolution_f32_t *layer, const float *input, float *output);
+
+#endif

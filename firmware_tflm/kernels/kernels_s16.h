@@ -1,0 +1,48 @@
+/* Kernels for int16 activations and int8 weights (int16x8), bit for bit equal to the reference kernels of TensorFlow
+ * Lite Micro.
+ *
+ * Tensors lie as kernels.h says; zero points are 0, bias and accumulators have 64 bits. Of `quantization` the offsets
+ * are 0; its multiplier is rounded to 15 bits before use, as TensorFlow Lite Micro does for 64-bit accumulators.
+ */
+#ifndef KERNELS_S16_H
+#define KERNELS_S16_H
+
+#include "kernels.h"
+
+typedef struct {
+    int32_t input_height, input_width, input_channels;
+    int32_t kernel_height, kernel_width;
+    int32_t output_height, output_width, output_channels;
+    int32_t stride_height, stride_width;
+    int32_t pad_height, pad_width; /* zeros above and to the left */
+    const int8_t *weights;
+    const int64_t *bias;
+    quantization_t quantization;
+} convolution_s16_t;
+
+typedef struct {
+    int32_t inputs, outputs;
+    const int8_t *weights; /* [outputs][inputs] */
+    const int64_t *bias;
+    quantization_t quantization;
+} fully_connected_s16_t;
+
+/* Plain loops, one output after the other; then the same with an `if` that skips zero weights. */
+void convolve_s16(const convolution_s16_t *layer, const int16_t *input, int16_t *output);
+void convolve_skip_s16(const convolution_s16_t *layer, const int16_t *input, int16_t *output);
+void depthwise_convolve_s16(const convolution_s16_t *layer, const int16_t *input, int16_t *output);
+void depthwise_convolve_skip_s16(const convolution_s16_t *layer, const int16_t *input, int16_t *output);
+void fully_connected_s16(const fully_connected_s16_t *layer, const int16_t *input, int16_t *output);
+void fully_connected_skip_s16(const fully_connected_s16_t *layer, const int16_t *input, int16_t *output);
+
+/* Weight first: each weight meets all positions, at most CONVOLVE_POSITIONS, before the next one is read. The
+ * accumulators of a filter lie in memory. */
+void convolve_weight_first_s16(const convolution_s16_t *layer, const int16_t *input, int16_t *output);
+void convolve_weight_first_skip_s16(const convolution_s16_t *layer, const int16_t *input, int16_t *output);
+
+/* The same with the accumulators in registers, of 32 bits: nine positions in a row, no padding; the magnitudes of
+ * weights and bias have to keep sums below 2^31. */
+void convolve_weight_first_nine_s16(const convolution_s16_t *layer, const int16_t *input, int16_t *output);
+void convolve_weight_first_nine_skip_s16(const convolution_s16_t *layer, const int16_t *input, int16_t *output);
+
+#endif

@@ -1,0 +1,154 @@
+"""Float32 and int16 layers as the kernels take them, from plain loops to the best: the paper's ladder for wide types.
+
+python -m kwslib.kernels_wide results/models/paper6_paper_cnn_ours_s0_float32.tflite
+"""
+
+import math
+
+import numpy as np
+
+from kwslib.kernels import KernelError, Layer, Step, quantize_multiplier
+from kwslib.tflite_graph import ModelInfo, Op
+
+POSITIONS = 9  # that the kernels with accumulators in registers take at a time
+MOST_POSITIONS = 512  # CONVOLVE_POSITIONS of kernels.h
+_SUFFIXES = {"float32": "f32", "int16": "s16"}
+_KERNELS = {"CONV_2D": "convolve", "DEPTHWISE_CONV_2D": "depthwise_convolve", "FULLY_CONNECTED": "fully_connected"}
+_LIMITS = {"NONE": (-math.inf, math.inf), "RELU": (0, math.inf), "RELU6": (0, 6), "RELU_N1_TO_1": (-1, 1)}
+
+
+def layer(info: ModelInfo, op: Op) -> Layer:
+    """A CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED, float32 or int16x8, as the plain kernels take it.
+
+    Raises KernelError for other operators and types.
+    """
+    if op.name not in _KERNELS:
+        raise KernelError(f"operator {op.index} is {op.name}: it has no weights")
+    source, weights, target = info.tensors[op.inputs[0]], info.tensors[op.inputs[1]], info.tensors[op.outputs[0]]
+    types = (source.dtype, weights.dtype, target.dtype)
+    if types not in (("float32",) * 3, ("int16", "int8", "int16")) or weights.data is None:
+        raise KernelError(f"operator {op.index} ({op.name}) has types {', '.join(types)}, not float32 or int16x8")
+    suffix = _SUFFIXES[source.dtype]
+    if suffix == "s16" and any((*source.zero_points, *weights.zero_points, *target.zero_points)):
+        raise KernelError(f"operator {op.index} ({op.name}) has a zero point other than 0")
+    channels = weights.shape[-1 if op.name == "DEPTHWISE_CONV_2D" else 0]
+    bias_dtype = np.float32 if suffix == "f32" else np.int64
+    bias = info.tensors[op.inputs[2]] if len(op.inputs) > 2 else None
+    if suffix == "s16" and bias is not None and bias.dtype != "int64":
+        raise KernelError(f"operator {op.index} ({op.name}) has a bias of {bias.dtype}, not int64")
+    shared = {
+        "weights": np.ascontiguousarray(weights.data),
+        "bias": np.zeros(channels, bias_dtype) if bias is None else np.ascontiguousarray(bias.data),
+    }
+    if suffix == "f32":
+        largest = float(np.finfo(np.float32).max)
+        low, high = (float(np.clip(limit, -largest, largest)) for limit in _LIMITS[op.activation])
+        shared |= {"minimum": low, "maximum": high}
+    else:
+        shared["quantization"] = _quantization(source, weights, target, op, channels)
+    if op.name == "FULLY_CONNECTED":
+        return Layer(f"fully_connected_{suffix}_t", {"inputs": weights.shape[1], "outputs": channels} | shared)
+    return Layer(f"convolution_{suffix}_t", _sizes(source.shape, weights.shape, target.shape, op) | shared)
+
+
+def _sizes(source, weights, target, op):
+    """Members of a convolution that say how it lies, from shapes [n, height, width, channels]."""
+    pad = [0, 0]
+    if op.padding == "SAME":
+        sizes = zip(target[1:3], op.stride, weights[1:3], source[1:3], strict=True)
+        pad = [max(0, (out - 1) * stride + kernel - size) // 2 for out, stride, kernel, size in sizes]
+    members = {"input_height": source[1], "input_width": source[2], "input_channels": source[3]}
+    members |= {"kernel_height": weights[1], "kernel_width": weights[2]}
+    members |= {"output_height": target[1], "output_width": target[2], "output_channels": target[3]}
+    members |= {"stride_height": op.stride[0], "stride_width": op.stride[1]}
+    return members | {"pad_height": pad[0], "pad_width": pad[1]}
+
+
+def _quantization(source, weights, target, op, channels):
+    scales = weights.scales if len(weights.scales) > 1 else weights.scales * channels
+    if op.name == "FULLY_CONNECTED" and len(weights.scales) == 1:  # TFLM multiplies these two in float32
+        products = [float(np.float32(source.scales[0]) * np.float32(scale)) for scale in scales]
+    else:
+        products = [source.scales[0] * scale for scale in scales]
+    pairs = np.array([quantize_multiplier(product / target.scales[0]) for product in products], np.int32)
+    if (pairs[:, 1] > 7).any():
+        raise KernelError(f"operator {op.index} ({op.name}) has scales above 2^7 from accumulator to output")
+    low, high = (float(np.clip(limit / target.scales[0], -(2**15), 2**15 - 1)) for limit in _LIMITS[op.activation])
+    return {
+        "input_offset": 0,
+        "output_offset": 0,
+        "minimum": math.floor(low + 0.5),
+        "maximum": math.floor(high + 0.5),
+        "multiplier": np.ascontiguousarray(pairs[:, 0]),
+        "shift": np.ascontiguousarray(pairs[:, 1]),
+    }
+
+
+def plain_wide(info: ModelInfo, op: Op) -> list[Step]:
+    """Plain loops, one output after the other. Raises KernelError."""
+    return _one_step(info, op, "")
+
+
+def skip_wide(info: ModelInfo, op: Op) -> list[Step]:
+    """Plain loops with an `if` that skips zero weights. Raises KernelError."""
+    return _one_step(info, op, "_skip")
+
+
+def weight_first_wide(info: ModelInfo, op: Op) -> list[Step]:
+    """CONV_2D, weight first, accumulators in memory. Raises KernelError."""
+    return _weight_first(info, op, "_weight_first")
+
+
+def weight_first_skip_wide(info: ModelInfo, op: Op) -> list[Step]:
+    """CONV_2D, weight first, accumulators in memory; zero weights are skipped. Raises KernelError."""
+    return _weight_first(info, op, "_weight_first_skip")
+
+
+def weight_first_registers_wide(info: ModelInfo, op: Op) -> list[Step]:
+    """CONV_2D of nine positions in a row, weight first, accumulators in registers. Raises KernelError."""
+    return _weight_first(info, op, "_weight_first_nine")
+
+
+def weight_first_registers_skip_wide(info: ModelInfo, op: Op) -> list[Step]:
+    """CONV_2D of nine positions in a row, weight first, accumulators in registers; zero weights are skipped."""
+    return _weight_first(info, op, "_weight_first_nine_skip")
+
+
+LOWERINGS = {
+    "plain": plain_wide,
+    "skip": skip_wide,
+    "weight_first": weight_first_wide,
+    "weight_first_skip": weight_first_skip_wide,
+    "weight_first_registers": weight_first_registers_wide,
+    "weight_first_registers_skip": weight_first_registers_skip_wide,
+}
+
+
+def _one_step(info, op, variant):
+    member = layer(info, op)
+    target = info.tensors[op.outputs[0]]
+    return [Step(f"{_KERNELS[op.name]}{variant}_{_SUFFIXES[target.dtype]}", member, target.size, target.dtype)]
+
+
+def _weight_first(info, op, variant):
+    if op.name != "CONV_2D":
+        raise KernelError(f"operator {op.index} is {op.name}: only a CONV_2D meets a weight at several positions")
+    sizes = layer(info, op).members
+    positions = sizes["output_height"] * sizes["output_width"]
+    if "nine" in variant:
+        padded = op.padding == "SAME" and (sizes["kernel_height"], sizes["kernel_width"]) != (1, 1)
+        if (sizes["output_height"], sizes["output_width"]) != (1, POSITIONS) or padded:
+            raise KernelError(f"operator {op.index} has {positions} positions: needed are nine in a row, no padding")
+        _check_sums(sizes, op)
+    elif positions > MOST_POSITIONS:
+        raise KernelError(f"operator {op.index} has {positions} positions: at most {MOST_POSITIONS} fit")
+    return _one_step(info, op, variant)
+
+
+def _check_sums(members, op):
+    """Refuse int16x8 weights whose sums could leave 32 bits: sum of |weights| * 2^15 + |bias| has to be below 2^31."""
+    if members["weights"].dtype != np.int8:
+        return
+    weights = np.abs(members["weights"].reshape(len(members["weights"]), -1).astype(np.int64)).sum(axis=1)
+    if (weights * 2**15 + np.abs(members["bias"]) >= 2**31).any():
+        raise KernelError(f"operator {op.index} ({op.name}): its sums may not fit 32 bits")
