@@ -7,11 +7,12 @@ import math
 
 import numpy as np
 
-from kwslib.kernels import KernelError, Layer, Step, quantize_multiplier
+from kwslib.kernels import KernelError, Layer, Scratch, Step, quantize_multiplier
 from kwslib.tflite_graph import ModelInfo, Op
 
 POSITIONS = 9  # that the kernels with accumulators in registers take at a time
 MOST_POSITIONS = 512  # CONVOLVE_POSITIONS of kernels.h
+SCRATCH_BYTES = 10 * 1024  # for the panels of a packed convolution, if one is not larger
 _SUFFIXES = {"float32": "f32", "int16": "s16"}
 _KERNELS = {"CONV_2D": "convolve", "DEPTHWISE_CONV_2D": "depthwise_convolve", "FULLY_CONNECTED": "fully_connected"}
 _LIMITS = {"NONE": (-math.inf, math.inf), "RELU": (0, math.inf), "RELU6": (0, 6), "RELU_N1_TO_1": (-1, 1)}
@@ -114,6 +115,52 @@ def weight_first_registers_skip_wide(info: ModelInfo, op: Op) -> list[Step]:
     return _weight_first(info, op, "_weight_first_nine_skip")
 
 
+def packed_wide(info: ModelInfo, op: Op) -> list[Step]:
+    """Our best dense kernels: CONV_2D and FULLY_CONNECTED with packed weights. Raises KernelError."""
+    member = layer(info, op)
+    target = info.tensors[op.outputs[0]]
+    if op.name == "DEPTHWISE_CONV_2D":
+        raise KernelError(f"operator {op.index} is {op.name}: there is no packed kernel for it")
+    pack = {"convolution_f32_t": pack_convolution_f32, "fully_connected_f32_t": pack_fully_connected_f32}[member.struct]
+    kernel = f"{_KERNELS[op.name]}_packed_{_SUFFIXES[target.dtype]}"
+    return [Step(kernel, pack(member), target.size, target.dtype)]
+
+
+def pack_convolution_f32(plain: Layer) -> Layer:
+    """Pack a CONV_2D for `convolve_packed_f32`: see kernels_f32.h."""
+    members = dict(plain.members)
+    bias, weights = members.pop("bias"), members.pop("weights")
+    weights = weights.reshape(len(weights), -1)
+    n_filters, columns = weights.shape
+    weights = np.pad(weights, ((0, n_filters % 2), (0, columns % 2)))
+    rows = np.concatenate([np.pad(bias, (0, n_filters % 2))[:, None], weights], axis=1)  # bias, then weights
+    stream = rows.reshape(len(rows) // 2, 2, -1).transpose(0, 2, 1)
+    limits = {name: members.pop(name) for name in ("minimum", "maximum")}
+    memory = _panels(members, 4 * POSITIONS * weights.shape[1], POSITIONS, behind=16)
+    packed = members | {"panels": memory[0], "stream": np.pad(stream.ravel(), (0, 2)), "scratch": memory[1]}
+    return Layer("packed_convolution_f32_t", packed | limits)
+
+
+def pack_fully_connected_f32(plain: Layer) -> Layer:
+    """Pack a FULLY_CONNECTED for `fully_connected_packed_f32`: see kernels_f32.h. Raises KernelError."""
+    members = dict(plain.members)
+    bias, weights = members.pop("bias"), members.pop("weights")
+    if weights.shape[1] % 2:
+        raise KernelError(f"a packed float layer needs an even number of inputs, this one has {weights.shape[1]}")
+    missing = -len(weights) % 8
+    rows = np.concatenate([bias[:, None], weights], axis=1)
+    stream = np.pad(rows, ((0, missing), (0, 0))).reshape(-1, 8, rows.shape[1]).transpose(0, 2, 1)
+    sizes = {"inputs": members.pop("inputs"), "outputs": members.pop("outputs")}
+    return Layer("packed_fully_connected_f32_t", sizes | {"stream": np.pad(stream.ravel(), (0, 4))} | members)
+
+
+def _panels(members, n_bytes, positions, behind):
+    """How many panels of `positions`, each of `n_bytes`, a packed convolution lays out at a time, and room for them."""
+    needed = -(-members["output_height"] * members["output_width"] // positions)
+    count = min(needed, max(1, (SCRATCH_BYTES - behind) // n_bytes))
+    return count, Scratch(count * n_bytes + behind)
+
+
 LOWERINGS = {
     "plain": plain_wide,
     "skip": skip_wide,
@@ -121,6 +168,7 @@ LOWERINGS = {
     "weight_first_skip": weight_first_skip_wide,
     "weight_first_registers": weight_first_registers_wide,
     "weight_first_registers_skip": weight_first_registers_skip_wide,
+    "packed": packed_wide,
 }
 
 

@@ -43,4 +43,33 @@ void convolve_weight_first_skip_f32(const convolution_f32_t *layer, const float 
 void convolve_weight_first_nine_f32(const convolution_f32_t *layer, const float *input, float *output);
 void convolve_weight_first_nine_skip_f32(const convolution_f32_t *layer, const float *input, float *output);
 
+/* ---- Packed layers: streams of weights that kwslib/kernels_wide.py writes.
+ *
+ * Dense convolution of any size. The stream holds, for each two filters a and b (zeros where the last one is missing),
+ * their biases and then a[k], b[k] for each of an even number of columns k; at its end 8 bytes more are read. */
+typedef struct {
+    int32_t input_height, input_width, input_channels;
+    int32_t kernel_height, kernel_width;
+    int32_t output_height, output_width, output_channels;
+    int32_t stride_height, stride_width;
+    int32_t pad_height, pad_width;
+    int32_t panels; /* of nine positions that `scratch` holds: 36 bytes a column, columns even, and 16 bytes behind */
+    const float *stream;
+    float *scratch;
+    float minimum, maximum;
+} packed_convolution_f32_t;
+
+void convolve_packed_f32(const packed_convolution_f32_t *layer, const float *input, float *output);
+
+/* Dense fully connected layer with an even number of inputs. The stream holds, for each eight outputs (zeros where some
+ * are missing), their biases and then, for each input, their weights. At the end of the stream 16 bytes more are read,
+ * at the end of the input 4. */
+typedef struct {
+    int32_t inputs, outputs;
+    const float *stream;
+    float minimum, maximum;
+} packed_fully_connected_f32_t;
+
+void fully_connected_packed_f32(const packed_fully_connected_f32_t *layer, const float *input, float *output);
+
 #endif

@@ -1,0 +1,84 @@
+/* Dense float convolution: patches of nine positions at a time, weights packed for two filters. */
+#include "clamp_f32.h"
+#include "kernels_f32.h"
+
+#ifdef __ARM_FEATURE_DSP
+void convolve_nine_f32(const float *stream, const float *panel, int32_t column_pairs, float sums[18]);
+#else
+static void convolve_nine_f32(const float *stream, const float *panel, int32_t column_pairs, float sums[18])
+{
+    for (int32_t position = 0; position < 9; position++) {
+        const float *even = panel + position, *odd = panel + (position < 8 ? 10 + position : 9);
+        float a = stream[0], b = stream[1];
+        for (int32_t pair = 0; pair < column_pairs; pair++) {
+            const float *weights = stream + 2 + 4 * pair;
+            a += weights[0] * even[18 * pair] + weights[2] * odd[18 * pair];
+            b += weights[1] * even[18 * pair] + weights[3] * odd[18 * pair];
+        }
+        sums[position] = a;
+        sums[9 + position] = b;
+    }
+}
+#endif
+
+/* The patch of an output position as one column of a panel, from place `even` or `odd` of each pair of rows. */
+static void write_patch(const packed_convolution_f32_t *l, const float *input, int32_t y, int32_t x, float *even,
+                        float *odd)
+{
+    for (int32_t ky = 0; ky < l->kernel_height; ky++) {
+        for (int32_t kx = 0; kx < l->kernel_width; kx++) {
+            const int32_t row = y + ky, column = x + kx;
+            const int inside = row >= 0 && row < l->input_height && column >= 0 && column < l->input_width;
+            const float *value = input + (row * l->input_width + column) * l->input_channels;
+            for (int32_t in = 0; in < l->input_channels; in++) {
+                float *const place = even;
+                *place = inside ? value[in] : 0.0f;
+                even = odd;
+                odd = place + 18;
+            }
+        }
+    }
+    if (l->kernel_height * l->kernel_width * l->input_channels % 2) {
+        *even = 0.0f; /* of the column that fills the last pair up */
+    }
+}
+
+static void write_panel(const packed_convolution_f32_t *l, const float *input, int32_t first, float *panel)
+{
+    const int32_t last = l->output_height * l->output_width - 1;
+    for (int32_t i = 0; i < 9; i++) {
+        const int32_t position = first + i < last ? first + i : last;
+        const int32_t y = position / l->output_width * l->stride_height - l->pad_height;
+        const int32_t x = position % l->output_width * l->stride_width - l->pad_width;
+        write_patch(l, input, y, x, panel + i, panel + (i < 8 ? 10 + i : 9));
+    }
+}
+
+void convolve_packed_f32(const packed_convolution_f32_t *layer, const float *input, float *output)
+{
+    const packed_convolution_f32_t l = *layer;
+    const int32_t positions = l.output_height * l.output_width, channels = l.output_channels;
+    const int32_t pairs = (l.kernel_height * l.kernel_width * l.input_channels + 1) / 2;
+    for (int32_t group = 0; group < positions; group += 9 * l.panels) {
+        const int32_t end = group + 9 * l.panels < positions ? group + 9 * l.panels : positions;
+        float *panel = l.scratch;
+        for (int32_t first = group; first < end; first += 9, panel += 18 * pairs) {
+            write_panel(&l, input, first, panel);
+        }
+        const float *stream = l.stream;
+        for (int32_t channel = 0; channel < channels; channel += 2, stream += 2 + 4 * pairs) {
+            panel = l.scratch;
+            for (int32_t first = group; first < end; first += 9, panel += 18 * pairs) {
+                float sums[18];
+                convolve_nine_f32(stream, panel, pairs, sums);
+                float *out = output + first * channels + channel;
+                for (int32_t i = 0; i < 9 && first + i < positions; i++, out += channels) {
+                    out[0] = clamp(sums[i], l.minimum, l.maximum);
+                    if (channel + 1 < channels) {
+                        out[1] = clamp(sums[9 + i], l.minimum, l.maximum);
+                    }
+                }
+            }
+        }
+    }
+}
