@@ -12,6 +12,7 @@ from kwslib.tflite_graph import ModelInfo, Op
 
 POSITIONS = 9  # that the kernels with accumulators in registers take at a time
 MOST_POSITIONS = 512  # CONVOLVE_POSITIONS of kernels.h
+COLUMNS_STEP = 16  # columns of a packed int16 convolution come in such steps
 SCRATCH_BYTES = 10 * 1024  # for the panels of a packed convolution, if one is not larger
 _SUFFIXES = {"float32": "f32", "int16": "s16"}
 _KERNELS = {"CONV_2D": "convolve", "DEPTHWISE_CONV_2D": "depthwise_convolve", "FULLY_CONNECTED": "fully_connected"}
@@ -121,9 +122,8 @@ def packed_wide(info: ModelInfo, op: Op) -> list[Step]:
     target = info.tensors[op.outputs[0]]
     if op.name == "DEPTHWISE_CONV_2D":
         raise KernelError(f"operator {op.index} is {op.name}: there is no packed kernel for it")
-    pack = {"convolution_f32_t": pack_convolution_f32, "fully_connected_f32_t": pack_fully_connected_f32}[member.struct]
     kernel = f"{_KERNELS[op.name]}_packed_{_SUFFIXES[target.dtype]}"
-    return [Step(kernel, pack(member), target.size, target.dtype)]
+    return [Step(kernel, _PACKERS[member.struct](member), target.size, target.dtype)]
 
 
 def pack_convolution_f32(plain: Layer) -> Layer:
@@ -152,6 +152,70 @@ def pack_fully_connected_f32(plain: Layer) -> Layer:
     stream = np.pad(rows, ((0, missing), (0, 0))).reshape(-1, 8, rows.shape[1]).transpose(0, 2, 1)
     sizes = {"inputs": members.pop("inputs"), "outputs": members.pop("outputs")}
     return Layer("packed_fully_connected_f32_t", sizes | {"stream": np.pad(stream.ravel(), (0, 4))} | members)
+
+
+def pack_convolution_s16(plain: Layer) -> Layer:
+    """Pack a CONV_2D for `convolve_packed_s16`: see kernels_s16.h. Raises KernelError."""
+    members = dict(plain.members)
+    bias, weights, quantization = members.pop("bias"), members.pop("weights"), members.pop("quantization")
+    check_sums(plain)
+    if quantization["maximum"] != 2**15 - 1:
+        raise KernelError("a packed int16 layer clamps to int16 only: this activation function has another maximum")
+    weights = weights.reshape(len(weights), -1)
+    n_filters, columns = len(weights), -(-weights.shape[1] // COLUMNS_STEP) * COLUMNS_STEP
+    heads = np.stack([bias.astype(np.int32), _high_word_multiplier(quantization)], axis=1)
+    heads = np.pad(heads, ((0, n_filters % 2), (0, 0))).reshape(-1, 4)
+    weights = np.pad(weights, ((0, n_filters % 2), (0, columns - weights.shape[1])))
+    pairs = np.ascontiguousarray(weights.reshape(len(heads), 2, columns).transpose(0, 2, 1)).reshape(len(heads), -1)
+    stream = np.concatenate([heads.view(np.uint8), pairs.view(np.uint8)], axis=1).ravel()
+    count, scratch = _panels(members, 6 * columns, 3, behind=8)
+    minimum = quantization["minimum"] & 0xFFFF
+    members |= {"columns": columns, "panels": count, "minimum": _signed(minimum << 16 | minimum)}
+    return Layer("packed_convolution_s16_t", members | {"stream": np.pad(stream, (0, 4)), "scratch": scratch})
+
+
+def pack_fully_connected_s16(plain: Layer) -> Layer:
+    """Pack a FULLY_CONNECTED for `fully_connected_packed_s16`: see kernels_s16.h."""
+    weights = plain.members["weights"]
+    n_out, n_in = weights.shape
+    weights = np.pad(weights, ((0, -n_out % 4), (0, -n_in % 8)))
+    n_in = weights.shape[1]
+    # The largest part whose sums fit 32 bits wherever it lies.
+    magnitudes = np.abs(weights.astype(np.int64)).reshape(len(weights), -1, 8).sum(axis=2)
+    part = next(p for p in range(n_in, 0, -8) if _largest_part(magnitudes, p // 8) < 2**16)
+    stream = weights.reshape(len(weights) // 4, 2, 2, n_in // 2, 2).transpose(0, 3, 1, 4, 2)
+    members = {"inputs": n_in, "outputs": n_out, "part": part, "stream": np.pad(stream.ravel(), (0, 16))}
+    shared = {name: plain.members[name] for name in ("bias", "quantization")}
+    return Layer("packed_fully_connected_s16_t", members | shared)
+
+
+_PACKERS = {
+    "convolution_f32_t": pack_convolution_f32,
+    "fully_connected_f32_t": pack_fully_connected_f32,
+    "convolution_s16_t": pack_convolution_s16,
+    "fully_connected_s16_t": pack_fully_connected_s16,
+}
+
+
+def _largest_part(magnitudes, n):
+    """Largest sum of `n` magnitudes that a kernel adds up in one part: [outputs, blocks] in steps of n."""
+    return max(magnitudes[:, start : start + n].sum(axis=1).max() for start in range(0, magnitudes.shape[1], n))
+
+
+def _high_word_multiplier(quantization):
+    """Multipliers, int32, for which the upper word of a product, rounded, is what TFLM makes of an accumulator.
+
+    TFLM: (accumulator * reduced + 2^(right - 1)) >> right, with a multiplier reduced to 15 bits and right = 15 - shift.
+    """
+    multiplier, right = quantization["multiplier"].astype(np.int64), 15 - quantization["shift"]
+    reduced = np.where(multiplier < 0x7FFF0000, (multiplier + 2**15) >> 16, 0x7FFF)
+    if ((right < 16) | (right > 32))[reduced > 0].any():
+        raise KernelError("a packed int16 layer needs scales between 2^-17 and 1/2 from accumulator to output")
+    return (reduced << (32 - np.clip(right, 16, 32))).astype(np.int32)
+
+
+def _signed(word):
+    return word - 2**32 if word >= 2**31 else word
 
 
 def _panels(members, n_bytes, positions, behind):
@@ -187,16 +251,20 @@ def _weight_first(info, op, variant):
         padded = op.padding == "SAME" and (sizes["kernel_height"], sizes["kernel_width"]) != (1, 1)
         if (sizes["output_height"], sizes["output_width"]) != (1, POSITIONS) or padded:
             raise KernelError(f"operator {op.index} has {positions} positions: needed are nine in a row, no padding")
-        _check_sums(sizes, op)
+        check_sums(layer(info, op))
     elif positions > MOST_POSITIONS:
         raise KernelError(f"operator {op.index} has {positions} positions: at most {MOST_POSITIONS} fit")
     return _one_step(info, op, variant)
 
 
-def _check_sums(members, op):
-    """Refuse int16x8 weights whose sums could leave 32 bits: sum of |weights| * 2^15 + |bias| has to be below 2^31."""
-    if members["weights"].dtype != np.int8:
+def check_sums(plain: Layer) -> None:
+    """Refuse an int16 layer whose sums could leave 32 bits.
+
+    For every output, 2^15 times the sum of |weights| plus |bias| has to be below 2^31. Raises KernelError.
+    """
+    if not plain.struct.endswith("s16_t"):
         return
-    weights = np.abs(members["weights"].reshape(len(members["weights"]), -1).astype(np.int64)).sum(axis=1)
-    if (weights * 2**15 + np.abs(members["bias"]) >= 2**31).any():
-        raise KernelError(f"operator {op.index} ({op.name}): its sums may not fit 32 bits")
+    weights = plain.members["weights"]
+    magnitudes = np.abs(weights.reshape(len(weights), -1).astype(np.int64)).sum(axis=1)
+    if (magnitudes * 2**15 + np.abs(plain.members["bias"]) >= 2**31).any():
+        raise KernelError("the sums of this int16 layer may not fit 32 bits: the magnitudes of its weights are too large")

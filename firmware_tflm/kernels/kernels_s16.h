@@ -45,4 +45,40 @@ void convolve_weight_first_skip_s16(const convolution_s16_t *layer, const int16_
 void convolve_weight_first_nine_s16(const convolution_s16_t *layer, const int16_t *input, int16_t *output);
 void convolve_weight_first_nine_skip_s16(const convolution_s16_t *layer, const int16_t *input, int16_t *output);
 
+/* ---- Packed layers: streams of weights that kwslib/kernels_wide.py writes.
+ *
+ * Dense convolution of any size with 32-bit sums: for every filter, 2^15 times the sum of |weights| plus |bias| is below
+ * 2^31. The stream holds, for each two filters a and b (zeros where the last one is missing), bias and multiplier of
+ * both, int32, and then int8 a[k], b[k] for each column k; at its end 4 bytes more are read. An output is
+ * sum * multiplier / 2^32, rounded to nearest, and at least the minimum. */
+typedef struct {
+    int32_t input_height, input_width, input_channels;
+    int32_t kernel_height, kernel_width;
+    int32_t output_height, output_width, output_channels;
+    int32_t stride_height, stride_width;
+    int32_t pad_height, pad_width;
+    int32_t columns;  /* weights of a filter, with zeros up to a multiple of 16 */
+    int32_t panels;   /* of three positions that `scratch` holds: 6 bytes a column, and 8 bytes behind */
+    uint32_t minimum; /* of the output, in both halves of the word; the maximum is that of int16 */
+    const uint8_t *stream;
+    int16_t *scratch;
+} packed_convolution_s16_t;
+
+/* Output: aligned to 4 bytes. */
+void convolve_packed_s16(const packed_convolution_s16_t *layer, const int16_t *input, int16_t *output);
+
+/* Dense fully connected layer. Inputs, with zero weights up to a multiple of 8, are taken in parts of at most `part`, a
+ * multiple of 8 for which 2^15 times the sum of |weights| of an output is below 2^31. The stream holds, for each four
+ * outputs (zeros where some are missing), int8 [inputs / 2][2 pairs of outputs][2 inputs][2 outputs]; at its end 16
+ * bytes more are read. Input: aligned to 4 bytes; up to 14 and then 8 bytes more are read behind it. */
+typedef struct {
+    int32_t inputs, outputs;
+    int32_t part;
+    const int8_t *stream;
+    const int64_t *bias;
+    quantization_t quantization;
+} packed_fully_connected_s16_t;
+
+void fully_connected_packed_s16(const packed_fully_connected_s16_t *layer, const int16_t *input, int16_t *output);
+
 #endif

@@ -1,0 +1,117 @@
+/* Dense int16 convolution with int8 weights: patches of three positions at a time, weights packed for two filters. */
+#include <string.h>
+
+#include "kernels_s16.h"
+
+#ifdef __ARM_FEATURE_DSP
+void convolve_three_s16(const int32_t *stream, const int16_t *panel, int16_t *output, int32_t columns, int32_t stride,
+                        uint32_t minimum);
+#else
+static int16_t output_stage(int32_t sum, int32_t multiplier, int16_t minimum)
+{
+    const int32_t value = (int32_t)(((int64_t)sum * multiplier + (1ll << 31)) >> 32);
+    return (int16_t)(value < minimum ? minimum : value > INT16_MAX ? INT16_MAX : value);
+}
+
+/* stream: bias and multiplier of filter a, then of b, then their weights; stride in bytes; minimum twice in a word. */
+static void convolve_three_s16(const int32_t *stream, const int16_t *panel, int16_t *output, int32_t columns,
+                               int32_t stride, uint32_t minimum)
+{
+    const int8_t *const weights = (const int8_t *)(stream + 4);
+    for (int32_t position = 0; position < 3; position++, output += stride / 2) {
+        int32_t a = stream[0], b = stream[2];
+        for (int32_t column = 0; column < columns; column++) {
+            const int32_t value = panel[(column / 2 * 3 + position) * 2 + column % 2];
+            a += weights[2 * column] * value;
+            b += weights[2 * column + 1] * value;
+        }
+        output[0] = output_stage(a, stream[1], (int16_t)minimum);
+        output[1] = output_stage(b, stream[3], (int16_t)minimum);
+    }
+}
+#endif
+
+/* `n` values, or zeros, from row k of a panel; returns where the next row follows. */
+static inline int32_t write_run(int16_t *place, int32_t k, const int16_t *values, int32_t n)
+{
+    const int32_t end = k + n;
+    for (; k < end && k % 2; k++) {
+        place[k / 2 * 6 + 1] = values ? *values++ : 0;
+    }
+    for (; k + 2 <= end; k += 2) {
+        uint32_t two = 0;
+        if (values) {
+            memcpy(&two, values, 4);
+            values += 2;
+        }
+        memcpy(place + k * 3, &two, 4);
+    }
+    if (k < end) {
+        place[k * 3] = values ? *values : 0;
+    }
+    return end;
+}
+
+/* The patch of an output position as one column of a panel: [columns / 2][3 positions][2]. */
+static void write_patch(const packed_convolution_s16_t *l, const int16_t *input, int32_t y, int32_t x, int16_t *place)
+{
+    const int32_t run = l->kernel_width * l->input_channels;
+    int32_t k = 0;
+    for (int32_t row = y; row < y + l->kernel_height; row++) {
+        const int16_t *const values = input + (row * l->input_width + x) * l->input_channels;
+        if (row < 0 || row >= l->input_height) {
+            k = write_run(place, k, NULL, run);
+        } else if (x >= 0 && x + l->kernel_width <= l->input_width) {
+            k = write_run(place, k, values, run);
+        } else {
+            for (int32_t kx = 0; kx < l->kernel_width; kx++) {
+                const int outside = x + kx < 0 || x + kx >= l->input_width;
+                k = write_run(place, k, outside ? NULL : values + kx * l->input_channels, l->input_channels);
+            }
+        }
+    }
+    write_run(place, k, NULL, l->columns - k);
+}
+
+static void write_panel(const packed_convolution_s16_t *l, const int16_t *input, int32_t first, int16_t *panel)
+{
+    const int32_t last = l->output_height * l->output_width - 1;
+    for (int32_t i = 0; i < 3; i++) {
+        const int32_t position = first + i < last ? first + i : last;
+        const int32_t y = position / l->output_width * l->stride_height - l->pad_height;
+        const int32_t x = position % l->output_width * l->stride_width - l->pad_width;
+        write_patch(l, input, y, x, panel + 2 * i);
+    }
+}
+
+void convolve_packed_s16(const packed_convolution_s16_t *layer, const int16_t *input, int16_t *output)
+{
+    const packed_convolution_s16_t l = *layer;
+    const int32_t positions = l.output_height * l.output_width, channels = l.output_channels;
+    for (int32_t group = 0; group < positions; group += 3 * l.panels) {
+        const int32_t end = group + 3 * l.panels < positions ? group + 3 * l.panels : positions;
+        int16_t *panel = l.scratch;
+        for (int32_t first = group; first < end; first += 3, panel += 3 * l.columns) {
+            write_panel(&l, input, first, panel);
+        }
+        const int32_t *stream = (const int32_t *)(const void *)l.stream;
+        for (int32_t channel = 0; channel < channels; channel += 2, stream += 4 + l.columns / 2) {
+            panel = l.scratch;
+            for (int32_t first = group; first < end; first += 3, panel += 3 * l.columns) {
+                int16_t *out = output + first * channels + channel;
+                if (first + 3 <= positions && channels % 2 == 0) {
+                    convolve_three_s16(stream, panel, out, l.columns, 2 * channels, l.minimum);
+                    continue;
+                }
+                _Alignas(4) int16_t pairs[6];
+                convolve_three_s16(stream, panel, pairs, l.columns, 4, l.minimum);
+                for (int32_t i = 0; i < 3 && first + i < positions; i++, out += channels) {
+                    out[0] = pairs[2 * i];
+                    if (channel + 1 < channels) {
+                        out[1] = pairs[2 * i + 1];
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+/* Inner loop of convolve_packed_s16.c for the Cortex-M7: two filters at three positions.
+ *
+ * Six SMLAD for twelve MACs, beside them two SXTB16 that expand the weights, four loads: an SMLAD in every cycle, the
+ * most that this core can do. Loads stand two cycles before their first use, SXTB16 first in its pair.
+ */
+    .syntax unified
+    .thumb
+    .text
+
+/* Two columns. r9 and r10: weights of filter a and b; r11, r12, lr: values of the three positions. All registers are in
+ * use, so the last half of a round gets the end of the panel in r8, where the next weights come. */
+    .macro columns2 last=0
+    sxtb16  r10, r8, ror #8
+    smlad   r2, r9, r11, r2
+    .if \last
+    ldr     r8, [sp, #end]
+    .endif
+    smlad   r5, r10, r11, r5
+    ldr     lr, [r1], #4
+    smlad   r3, r9, r12, r3
+    .if \last
+    cmp     r1, r8
+    .endif
+    ldr     r11, [r1], #4
+    smlad   r6, r10, r12, r6
+    ldr     r8, [r0], #4
+    smlad   r4, r9, lr, r4
+    ldr     r12, [r1], #4
+    sxtb16  r9, r8
+    smlad   r7, r10, lr, r7
+    .endm
+
+/* Two outputs of a position in one word, at least the minimum, to the output. */
+    .macro store_two a b multiplier_a multiplier_b
+    smmulr  \a, \a, \multiplier_a
+    smmulr  \b, \b, \multiplier_b
+    ssat    \a, #16, \a
+    ssat    \b, #16, \b
+    pkhbt   \a, \a, \b, lsl #16
+    ssub16  \b, \a, r0
+    sel     \a, \a, r0
+    str     \a, [r12]
+    add     r12, r12, lr
+    .endm
+
+/* void convolve_three_s16(const int32_t *stream, const int16_t *panel, int16_t *output, int32_t columns,
+ *                         int32_t stride, uint32_t minimum) */
+    .equ end, 0
+    .equ stream, 4
+    .equ output, 8
+    .equ stride, 48
+    .equ minimum, 52
+
+    .global convolve_three_s16
+    .type convolve_three_s16, %function
+    .balign 32
+convolve_three_s16:
+    push    {r4-r11, lr}
+    add     r3, r3, r3, lsl #1
+    add     r3, r1, r3, lsl #1
+    ldr     r11, [r1], #4
+    ldr     r12, [r1], #4
+    push    {r0, r2}
+    push    {r3}
+    ldr     r2, [r0], #8
+    ldr     r5, [r0], #8
+    ldr     r8, [r0], #4
+    mov     r3, r2
+    mov     r4, r2
+    mov     r6, r5
+    mov     r7, r5
+    sxtb16  r9, r8
+    .balign 8
+1:
+    .rept 7
+    columns2
+    .endr
+    columns2 last=1
+    bne     1b
+    ldr     r8, [sp, #stream]
+    ldr     r12, [sp, #output]
+    ldr     r9, [r8, #4]
+    ldr     r10, [r8, #12]
+    ldr     lr, [sp, #stride]
+    ldr     r0, [sp, #minimum]
+    store_two r2, r5, r9, r10
+    store_two r3, r6, r9, r10
+    store_two r4, r7, r9, r10
+    add     sp, sp, #12
+    pop     {r4-r11, pc}
+    .size convolve_three_s16, . - convolve_three_s16
