@@ -184,9 +184,12 @@ def pack_fully_connected_s16(plain: Layer) -> Layer:
     magnitudes = np.abs(weights.astype(np.int64)).reshape(len(weights), -1, 8).sum(axis=2)
     part = next(p for p in range(n_in, 0, -8) if _largest_part(magnitudes, p // 8) < 2**16)
     stream = weights.reshape(len(weights) // 4, 2, 2, n_in // 2, 2).transpose(0, 3, 1, 4, 2)
-    members = {"inputs": n_in, "outputs": n_out, "part": part, "stream": np.pad(stream.ravel(), (0, 16))}
-    shared = {name: plain.members[name] for name in ("bias", "quantization")}
-    return Layer("packed_fully_connected_s16_t", members | shared)
+    members = {"inputs": n_in, "outputs": n_out, "part": part}
+    members |= {name: plain.members["quantization"][name] for name in ("minimum", "maximum")}
+    missing = (0, len(weights) - n_out)
+    members |= {"stream": np.pad(stream.ravel(), (0, 8)), "bias": np.pad(plain.members["bias"], missing)}
+    multiplier = np.pad(_high_word_multiplier(plain.members["quantization"]), missing)
+    return Layer("packed_fully_connected_s16_t", members | {"multiplier": multiplier})
 
 
 _PACKERS = {

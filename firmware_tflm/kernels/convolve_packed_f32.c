@@ -1,13 +1,17 @@
 /* Dense float convolution: patches of nine positions at a time, weights packed for two filters. */
-#include "clamp_f32.h"
 #include "kernels_f32.h"
 
 #ifdef __ARM_FEATURE_DSP
-void convolve_nine_f32(const float *stream, const float *panel, int32_t column_pairs, float sums[18]);
+void convolve_nine_f32(const float *stream, const float *panel, int32_t column_pairs, float *output, int32_t stride,
+                       float minimum, float maximum);
 #else
-static void convolve_nine_f32(const float *stream, const float *panel, int32_t column_pairs, float sums[18])
+#include "clamp_f32.h"
+
+/* stream: the biases of two filters, then their weights; stride in bytes. */
+static void convolve_nine_f32(const float *stream, const float *panel, int32_t column_pairs, float *output,
+                              int32_t stride, float minimum, float maximum)
 {
-    for (int32_t position = 0; position < 9; position++) {
+    for (int32_t position = 0; position < 9; position++, output += stride / 4) {
         const float *even = panel + position, *odd = panel + (position < 8 ? 10 + position : 9);
         float a = stream[0], b = stream[1];
         for (int32_t pair = 0; pair < column_pairs; pair++) {
@@ -15,8 +19,8 @@ static void convolve_nine_f32(const float *stream, const float *panel, int32_t c
             a += weights[0] * even[18 * pair] + weights[2] * odd[18 * pair];
             b += weights[1] * even[18 * pair] + weights[3] * odd[18 * pair];
         }
-        sums[position] = a;
-        sums[9 + position] = b;
+        output[0] = clamp(a, minimum, maximum);
+        output[1] = clamp(b, minimum, maximum);
     }
 }
 #endif
@@ -54,29 +58,39 @@ static void write_panel(const packed_convolution_f32_t *l, const float *input, i
     }
 }
 
+/* What does not fill nine positions, or two filters: by way of `outputs`. */
+static void convolve_rest(const packed_convolution_f32_t *l, const float *stream, const float *panel, int32_t pairs,
+                          float *output, int32_t positions, int32_t filters)
+{
+    float outputs[18];
+    convolve_nine_f32(stream, panel, pairs, outputs, 8, l->minimum, l->maximum);
+    for (int32_t i = 0; i < positions; i++) {
+        for (int32_t filter = 0; filter < filters; filter++) {
+            output[i * l->output_channels + filter] = outputs[2 * i + filter];
+        }
+    }
+}
+
 void convolve_packed_f32(const packed_convolution_f32_t *layer, const float *input, float *output)
 {
     const packed_convolution_f32_t l = *layer;
     const int32_t positions = l.output_height * l.output_width, channels = l.output_channels;
     const int32_t pairs = (l.kernel_height * l.kernel_width * l.input_channels + 1) / 2;
-    for (int32_t group = 0; group < positions; group += 9 * l.panels) {
-        const int32_t end = group + 9 * l.panels < positions ? group + 9 * l.panels : positions;
-        float *panel = l.scratch;
-        for (int32_t first = group; first < end; first += 9, panel += 18 * pairs) {
-            write_panel(&l, input, first, panel);
+    for (int32_t first = 0; first < positions; first += 9 * l.panels, output += 9 * l.panels * channels) {
+        const int32_t left = positions - first, width = left < 9 * l.panels ? left : 9 * l.panels;
+        for (int32_t i = 0; i < width; i += 9) {
+            write_panel(&l, input, first + i, l.scratch + 2 * i * pairs);
         }
         const float *stream = l.stream;
         for (int32_t channel = 0; channel < channels; channel += 2, stream += 2 + 4 * pairs) {
-            panel = l.scratch;
-            for (int32_t first = group; first < end; first += 9, panel += 18 * pairs) {
-                float sums[18];
-                convolve_nine_f32(stream, panel, pairs, sums);
-                float *out = output + first * channels + channel;
-                for (int32_t i = 0; i < 9 && first + i < positions; i++, out += channels) {
-                    out[0] = clamp(sums[i], l.minimum, l.maximum);
-                    if (channel + 1 < channels) {
-                        out[1] = clamp(sums[9 + i], l.minimum, l.maximum);
-                    }
+            for (int32_t i = 0; i < width; i += 9) {
+                const float *const panel = l.scratch + 2 * i * pairs;
+                float *const out = output + i * channels + channel;
+                if (i + 9 <= width && channel + 1 < channels) {
+                    convolve_nine_f32(stream, panel, pairs, out, 4 * channels, l.minimum, l.maximum);
+                } else {
+                    convolve_rest(&l, stream, panel, pairs, out, width - i < 9 ? width - i : 9,
+                                  channel + 1 < channels ? 2 : 1);
                 }
             }
         }

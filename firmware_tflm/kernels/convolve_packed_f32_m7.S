@@ -8,7 +8,19 @@
     .thumb
     .text
 
-/* void convolve_nine_f32(const float *stream, const float *panel, int32_t column_pairs, float sums[18])
+/* Two outputs of a position between the limits. */
+    .macro store_two a b
+    vmaxnm.f32 \a, \a, s18
+    vmaxnm.f32 \b, \b, s18
+    vminnm.f32 \a, \a, s19
+    vminnm.f32 \b, \b, s19
+    vstr    \a, [r3]
+    vstr    \b, [r3, #4]
+    add     r3, r3, r4
+    .endm
+
+/* void convolve_nine_f32(const float *stream, const float *panel, int32_t column_pairs, float *output, int32_t stride,
+ *                        float minimum, float maximum)
  *
  * Filter a sums in s0 to s8, filter b in s9 to s17; its weights are in s18 to s21, values of the panel in s22 to s27.
  */
@@ -18,6 +30,7 @@
 convolve_nine_f32:
     push    {r3-r11, lr}
     vpush   {s16-s27}
+    vpush   {s0, s1}
     vldr    s0, [r0]
     vldr    s9, [r0, #4]
     ldr     r7, [r0, #8]
@@ -120,8 +133,18 @@ convolve_nine_f32:
     vfma.f32 s8, s20, s27
     vfma.f32 s17, s21, s27
     bne     1b
+    vpop    {s18, s19}
     ldr     r3, [sp, #48]
-    vstm    r3, {s0-s17}
+    ldr     r4, [sp, #88]
+    store_two s0, s9
+    store_two s1, s10
+    store_two s2, s11
+    store_two s3, s12
+    store_two s4, s13
+    store_two s5, s14
+    store_two s6, s15
+    store_two s7, s16
+    store_two s8, s17
     vpop    {s16-s27}
     pop     {r3-r11, pc}
     .size convolve_nine_f32, . - convolve_nine_f32

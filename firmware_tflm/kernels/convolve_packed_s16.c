@@ -4,8 +4,8 @@
 #include "kernels_s16.h"
 
 #ifdef __ARM_FEATURE_DSP
-void convolve_three_s16(const int32_t *stream, const int16_t *panel, int16_t *output, int32_t columns, int32_t stride,
-                        uint32_t minimum);
+void convolve_pair_s16(const int32_t *stream, const int16_t *panel, int16_t *output, int32_t columns, int32_t stride,
+                       uint32_t minimum, int32_t panels);
 #else
 static int16_t output_stage(int32_t sum, int32_t multiplier, int16_t minimum)
 {
@@ -14,14 +14,15 @@ static int16_t output_stage(int32_t sum, int32_t multiplier, int16_t minimum)
 }
 
 /* stream: bias and multiplier of filter a, then of b, then their weights; stride in bytes; minimum twice in a word. */
-static void convolve_three_s16(const int32_t *stream, const int16_t *panel, int16_t *output, int32_t columns,
-                               int32_t stride, uint32_t minimum)
+static void convolve_pair_s16(const int32_t *stream, const int16_t *panel, int16_t *output, int32_t columns,
+                              int32_t stride, uint32_t minimum, int32_t panels)
 {
     const int8_t *const weights = (const int8_t *)(stream + 4);
-    for (int32_t position = 0; position < 3; position++, output += stride / 2) {
+    for (int32_t position = 0; position < 3 * panels; position++, output += stride / 2) {
+        const int16_t *const values = panel + position / 3 * 3 * columns + position % 3 * 2;
         int32_t a = stream[0], b = stream[2];
         for (int32_t column = 0; column < columns; column++) {
-            const int32_t value = panel[(column / 2 * 3 + position) * 2 + column % 2];
+            const int32_t value = values[column / 2 * 6 + column % 2];
             a += weights[2 * column] * value;
             b += weights[2 * column + 1] * value;
         }
@@ -84,33 +85,37 @@ static void write_panel(const packed_convolution_s16_t *l, const int16_t *input,
     }
 }
 
+/* What does not fill three positions, or two filters: by way of `pairs`. */
+static void convolve_rest(const packed_convolution_s16_t *l, const int32_t *stream, const int16_t *panel,
+                          int16_t *output, int32_t positions, int32_t filters)
+{
+    _Alignas(4) int16_t pairs[6];
+    convolve_pair_s16(stream, panel, pairs, l->columns, 4, l->minimum, 1);
+    for (int32_t i = 0; i < positions; i++) {
+        for (int32_t filter = 0; filter < filters; filter++) {
+            output[i * l->output_channels + filter] = pairs[2 * i + filter];
+        }
+    }
+}
+
 void convolve_packed_s16(const packed_convolution_s16_t *layer, const int16_t *input, int16_t *output)
 {
     const packed_convolution_s16_t l = *layer;
     const int32_t positions = l.output_height * l.output_width, channels = l.output_channels;
-    for (int32_t group = 0; group < positions; group += 3 * l.panels) {
-        const int32_t end = group + 3 * l.panels < positions ? group + 3 * l.panels : positions;
-        int16_t *panel = l.scratch;
-        for (int32_t first = group; first < end; first += 3, panel += 3 * l.columns) {
-            write_panel(&l, input, first, panel);
+    for (int32_t first = 0; first < positions; first += 3 * l.panels, output += 3 * l.panels * channels) {
+        const int32_t left = positions - first, width = left < 3 * l.panels ? left : 3 * l.panels;
+        for (int32_t i = 0; i < width; i += 3) {
+            write_panel(&l, input, first + i, l.scratch + i * l.columns);
         }
         const int32_t *stream = (const int32_t *)(const void *)l.stream;
         for (int32_t channel = 0; channel < channels; channel += 2, stream += 4 + l.columns / 2) {
-            panel = l.scratch;
-            for (int32_t first = group; first < end; first += 3, panel += 3 * l.columns) {
-                int16_t *out = output + first * channels + channel;
-                if (first + 3 <= positions && channels % 2 == 0) {
-                    convolve_three_s16(stream, panel, out, l.columns, 2 * channels, l.minimum);
-                    continue;
-                }
-                _Alignas(4) int16_t pairs[6];
-                convolve_three_s16(stream, panel, pairs, l.columns, 4, l.minimum);
-                for (int32_t i = 0; i < 3 && first + i < positions; i++, out += channels) {
-                    out[0] = pairs[2 * i];
-                    if (channel + 1 < channels) {
-                        out[1] = pairs[2 * i + 1];
-                    }
-                }
+            const int32_t whole = channels % 2 ? 0 : width / 3;
+            if (whole) {
+                convolve_pair_s16(stream, l.scratch, output + channel, l.columns, 2 * channels, l.minimum, whole);
+            }
+            for (int32_t i = 3 * whole; i < width; i += 3) {
+                convolve_rest(&l, stream, l.scratch + i * l.columns, output + i * channels + channel,
+                              width - i < 3 ? width - i : 3, channel + 1 < channels ? 2 : 1);
             }
         }
     }

@@ -30,62 +30,77 @@
     smlad   r7, r10, lr, r7
     .endm
 
-/* Two outputs of a position in one word, at least the minimum, to the output. */
-    .macro store_two a b multiplier_a multiplier_b
-    smmulr  \a, \a, \multiplier_a
-    smmulr  \b, \b, \multiplier_b
+/* Two outputs of a position in one word, at least the minimum. */
+    .macro store_two a b
+    smmulr  \a, \a, r9
+    smmulr  \b, \b, r10
     ssat    \a, #16, \a
     ssat    \b, #16, \b
     pkhbt   \a, \a, \b, lsl #16
     ssub16  \b, \a, r0
     sel     \a, \a, r0
     str     \a, [r12]
-    add     r12, r12, lr
+    add     r12, r12, r11
     .endm
 
-/* void convolve_three_s16(const int32_t *stream, const int16_t *panel, int16_t *output, int32_t columns,
- *                         int32_t stride, uint32_t minimum) */
+/* void convolve_pair_s16(const int32_t *stream, const int16_t *panel, int16_t *output, int32_t columns,
+ *                        int32_t stride, uint32_t minimum, int32_t panels) */
     .equ end, 0
     .equ stream, 4
     .equ output, 8
-    .equ stride, 48
-    .equ minimum, 52
+    .equ panel_bytes, 12
+    .equ stride, 52
+    .equ minimum, 56
+    .equ panels, 60
 
-    .global convolve_three_s16
-    .type convolve_three_s16, %function
+    .global convolve_pair_s16
+    .type convolve_pair_s16, %function
     .balign 32
-convolve_three_s16:
+convolve_pair_s16:
     push    {r4-r11, lr}
     add     r3, r3, r3, lsl #1
-    add     r3, r1, r3, lsl #1
-    ldr     r11, [r1], #4
-    ldr     r12, [r1], #4
-    push    {r0, r2}
-    push    {r3}
+    mov     lr, r1
+    lsl     r3, r3, #1
+    push    {r0, r2, r3}
+    sub     sp, sp, #4
+    .balign 8
+1:
     ldr     r2, [r0], #8
     ldr     r5, [r0], #8
+    add     r3, r3, lr
     ldr     r8, [r0], #4
+    mov     r1, lr
+    str     r3, [sp, #end]
     mov     r3, r2
+    ldr     r11, [r1], #4
     mov     r4, r2
+    ldr     r12, [r1], #4
     mov     r6, r5
     mov     r7, r5
     sxtb16  r9, r8
-    .balign 8
-1:
+2:
     .rept 7
     columns2
     .endr
     columns2 last=1
-    bne     1b
+    bne     2b
     ldr     r8, [sp, #stream]
     ldr     r12, [sp, #output]
     ldr     r9, [r8, #4]
     ldr     r10, [r8, #12]
-    ldr     lr, [sp, #stride]
+    ldr     r11, [sp, #stride]
     ldr     r0, [sp, #minimum]
-    store_two r2, r5, r9, r10
-    store_two r3, r6, r9, r10
-    store_two r4, r7, r9, r10
-    add     sp, sp, #12
+    store_two r2, r5
+    store_two r3, r6
+    store_two r4, r7
+    ldr     r4, [sp, #panels]
+    ldr     lr, [sp, #end]
+    mov     r0, r8
+    ldr     r3, [sp, #panel_bytes]
+    subs    r4, r4, #1
+    str     r12, [sp, #output]
+    str     r4, [sp, #panels]
+    bne     1b
+    add     sp, sp, #16
     pop     {r4-r11, pc}
-    .size convolve_three_s16, . - convolve_three_s16
+    .size convolve_pair_s16, . - convolve_pair_s16

@@ -1,6 +1,5 @@
 /* Dense int16 fully connected layer with int8 weights, packed for four outputs. */
 #include "kernels_s16.h"
-#include "requantize_s16.h"
 
 #ifdef __ARM_FEATURE_DSP
 void multiply_four_s16(const int8_t *stream, const int16_t *input, int32_t inputs, int32_t sums[4]);
@@ -16,13 +15,21 @@ static void multiply_four_s16(const int8_t *stream, const int16_t *input, int32_
 }
 #endif
 
+/* sum * multiplier / 2^32, rounded to nearest, clamped. */
+static inline int16_t output_stage(int64_t sum, int32_t multiplier, int32_t minimum, int32_t maximum)
+{
+    const uint64_t low = (uint64_t)(uint32_t)sum * (uint32_t)multiplier + (1u << 31);
+    const int32_t value = (int32_t)((sum >> 32) * multiplier + (int64_t)(low >> 32));
+    return (int16_t)(value < minimum ? minimum : value > maximum ? maximum : value);
+}
+
 void fully_connected_packed_s16(const packed_fully_connected_s16_t *layer, const int16_t *input, int16_t *output)
 {
     const packed_fully_connected_s16_t l = *layer;
     const int8_t *stream = l.stream;
     for (int32_t first = 0; first < l.outputs; first += 4) {
-        const int32_t count = first + 4 <= l.outputs ? 4 : l.outputs - first;
-        int64_t totals[4] = {0};
+        const int64_t *const bias = l.bias + first;
+        int64_t totals[4] = {bias[0], bias[1], bias[2], bias[3]};
         for (int32_t in = 0, part; in < l.inputs; in += part, stream += 4 * part) {
             int32_t sums[4];
             part = l.inputs - in < l.part ? l.inputs - in : l.part;
@@ -31,8 +38,8 @@ void fully_connected_packed_s16(const packed_fully_connected_s16_t *layer, const
                 totals[i] += sums[i];
             }
         }
-        for (int32_t i = first; i < first + count; i++) {
-            output[i] = requantize_s16(totals[i - first] + l.bias[i], &l.quantization, i);
+        for (int32_t i = 0; i < 4 && first + i < l.outputs; i++) {
+            output[first + i] = output_stage(totals[i], l.multiplier[first + i], l.minimum, l.maximum);
         }
     }
 }

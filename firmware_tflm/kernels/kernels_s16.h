@@ -69,14 +69,16 @@ void convolve_packed_s16(const packed_convolution_s16_t *layer, const int16_t *i
 
 /* Dense fully connected layer. Inputs, with zero weights up to a multiple of 8, are taken in parts of at most `part`, a
  * multiple of 8 for which 2^15 times the sum of |weights| of an output is below 2^31. The stream holds, for each four
- * outputs (zeros where some are missing), int8 [inputs / 2][2 pairs of outputs][2 inputs][2 outputs]; at its end 16
- * bytes more are read. Input: aligned to 4 bytes; up to 14 and then 8 bytes more are read behind it. */
+ * outputs (zeros where some are missing), int8 [inputs / 2][2 pairs of outputs][2 inputs][2 outputs]; at its end 8
+ * bytes more are read. An output is sum * multiplier / 2^32, rounded to nearest, clamped. Input: aligned to 4 bytes; 8
+ * bytes more are read behind it, and those of the inputs that fill up. */
 typedef struct {
     int32_t inputs, outputs;
     int32_t part;
+    int32_t minimum, maximum; /* of the output */
     const int8_t *stream;
-    const int64_t *bias;
-    quantization_t quantization;
+    const int64_t *bias; /* of outputs in fours, as the multipliers */
+    const int32_t *multiplier;
 } packed_fully_connected_s16_t;
 
 void fully_connected_packed_s16(const packed_fully_connected_s16_t *layer, const int16_t *input, int16_t *output);
