@@ -1,4 +1,6 @@
 /* Dense float convolution: patches of nine positions at a time, weights packed for two filters. */
+#include <stddef.h>
+
 #include "kernels_f32.h"
 
 #ifdef __ARM_FEATURE_DSP
@@ -25,26 +27,51 @@ static void convolve_nine_f32(const float *stream, const float *panel, int32_t c
 }
 #endif
 
-/* The patch of an output position as one column of a panel, from place `even` or `odd` of each pair of rows. */
-static void write_patch(const packed_convolution_f32_t *l, const float *input, int32_t y, int32_t x, float *even,
-                        float *odd)
+/* `n` values, or zeros, from row k of one column of a panel, whose even and odd rows lie `odd` values apart; returns
+ * where the next row follows. */
+__attribute__((noinline)) static int32_t write_run(float *place, int32_t odd, int32_t k, const float *values, int32_t n)
 {
-    for (int32_t ky = 0; ky < l->kernel_height; ky++) {
-        for (int32_t kx = 0; kx < l->kernel_width; kx++) {
-            const int32_t row = y + ky, column = x + kx;
-            const int inside = row >= 0 && row < l->input_height && column >= 0 && column < l->input_width;
-            const float *value = input + (row * l->input_width + column) * l->input_channels;
-            for (int32_t in = 0; in < l->input_channels; in++) {
-                float *const place = even;
-                *place = inside ? value[in] : 0.0f;
-                even = odd;
-                odd = place + 18;
+    const int32_t end = k + n;
+    if (!values) {
+        for (; k < end; k++) {
+            place[k / 2 * 18 + k % 2 * odd] = 0.0f;
+        }
+        return end;
+    }
+    if (k < end && k % 2) {
+        place[k / 2 * 18 + odd] = *values++;
+        k++;
+    }
+    for (place += k / 2 * 18; k + 2 <= end; k += 2, place += 18, values += 2) {
+        place[0] = values[0];
+        place[odd] = values[1];
+    }
+    if (k < end) {
+        place[0] = *values;
+    }
+    return end;
+}
+
+/* The patch of an output position as one column of a panel. */
+static void write_patch(const packed_convolution_f32_t *l, const float *input, int32_t y, int32_t x, float *place,
+                        int32_t odd)
+{
+    const int32_t run = l->kernel_width * l->input_channels;
+    int32_t k = 0;
+    for (int32_t row = y; row < y + l->kernel_height; row++) {
+        const float *const values = input + (row * l->input_width + x) * l->input_channels;
+        if (row < 0 || row >= l->input_height) {
+            k = write_run(place, odd, k, NULL, run);
+        } else if (x >= 0 && x + l->kernel_width <= l->input_width) {
+            k = write_run(place, odd, k, values, run);
+        } else {
+            for (int32_t kx = 0; kx < l->kernel_width; kx++) {
+                const int outside = x + kx < 0 || x + kx >= l->input_width;
+                k = write_run(place, odd, k, outside ? NULL : values + kx * l->input_channels, l->input_channels);
             }
         }
     }
-    if (l->kernel_height * l->kernel_width * l->input_channels % 2) {
-        *even = 0.0f; /* of the column that fills the last pair up */
-    }
+    write_run(place, odd, k, NULL, k % 2);
 }
 
 static void write_panel(const packed_convolution_f32_t *l, const float *input, int32_t first, float *panel)
@@ -54,7 +81,7 @@ static void write_panel(const packed_convolution_f32_t *l, const float *input, i
         const int32_t position = first + i < last ? first + i : last;
         const int32_t y = position / l->output_width * l->stride_height - l->pad_height;
         const int32_t x = position % l->output_width * l->stride_width - l->pad_width;
-        write_patch(l, input, y, x, panel + i, panel + (i < 8 ? 10 + i : 9));
+        write_patch(l, input, y, x, panel + i, i < 8 ? 10 : 1);
     }
 }
 

@@ -32,23 +32,25 @@ static void convolve_pair_s16(const int32_t *stream, const int16_t *panel, int16
 }
 #endif
 
-/* `n` values, or zeros, from row k of a panel; returns where the next row follows. */
-static inline int32_t write_run(int16_t *place, int32_t k, const int16_t *values, int32_t n)
+/* `n` values, or zeros, from row k of one column of a panel; returns where the next row follows. */
+__attribute__((noinline)) static int32_t write_run(int16_t *place, int32_t k, const int16_t *values, int32_t n)
 {
     const int32_t end = k + n;
-    for (; k < end && k % 2; k++) {
-        place[k / 2 * 6 + 1] = values ? *values++ : 0;
-    }
-    for (; k + 2 <= end; k += 2) {
-        uint32_t two = 0;
-        if (values) {
-            memcpy(&two, values, 4);
-            values += 2;
+    if (!values) {
+        for (; k < end; k++) {
+            place[k / 2 * 6 + k % 2] = 0;
         }
-        memcpy(place + k * 3, &two, 4);
+        return end;
+    }
+    if (k < end && k % 2) {
+        place[k / 2 * 6 + 1] = *values++;
+        k++;
+    }
+    for (place += k * 3; k + 2 <= end; k += 2, place += 6, values += 2) {
+        memcpy(place, values, 4);
     }
     if (k < end) {
-        place[k * 3] = values ? *values : 0;
+        *place = *values;
     }
     return end;
 }

@@ -30,19 +30,6 @@
     smlad   r7, r10, lr, r7
     .endm
 
-/* Two outputs of a position in one word, at least the minimum. */
-    .macro store_two a b
-    smmulr  \a, \a, r9
-    smmulr  \b, \b, r10
-    ssat    \a, #16, \a
-    ssat    \b, #16, \b
-    pkhbt   \a, \a, \b, lsl #16
-    ssub16  \b, \a, r0
-    sel     \a, \a, r0
-    str     \a, [r12]
-    add     r12, r12, r11
-    .endm
-
 /* void convolve_pair_s16(const int32_t *stream, const int16_t *panel, int16_t *output, int32_t columns,
  *                        int32_t stride, uint32_t minimum, int32_t panels) */
     .equ end, 0
@@ -90,16 +77,41 @@ convolve_pair_s16:
     ldr     r10, [r8, #12]
     ldr     r11, [sp, #stride]
     ldr     r0, [sp, #minimum]
-    store_two r2, r5
-    store_two r3, r6
-    store_two r4, r7
-    ldr     r4, [sp, #panels]
+/* Outputs of two filters in one word, at least the minimum. */
+    smmulr  r2, r2, r9
+    smmulr  r5, r5, r10
+    smmulr  r3, r3, r9
+    ssat    r2, #16, r2
+    smmulr  r6, r6, r10
+    ssat    r5, #16, r5
+    smmulr  r4, r4, r9
+    ssat    r3, #16, r3
+    smmulr  r7, r7, r10
+    ssat    r6, #16, r6
+    ldr     r1, [sp, #panels]
+    ssat    r4, #16, r4
     ldr     lr, [sp, #end]
-    mov     r0, r8
+    ssat    r7, #16, r7
+    add     r9, r12, r11
+    pkhbt   r2, r2, r5, lsl #16
+    add     r10, r9, r11
+    pkhbt   r3, r3, r6, lsl #16
+    subs    r1, r1, #1
+    pkhbt   r4, r4, r7, lsl #16
+    str     r1, [sp, #panels]
+    ssub16  r5, r2, r0
+    add     r11, r10, r11
+    sel     r2, r2, r0
+    str     r2, [r12]
+    ssub16  r6, r3, r0
+    str     r11, [sp, #output]
+    sel     r3, r3, r0
+    str     r3, [r9]
+    ssub16  r7, r4, r0
     ldr     r3, [sp, #panel_bytes]
-    subs    r4, r4, #1
-    str     r12, [sp, #output]
-    str     r4, [sp, #panels]
+    sel     r4, r4, r0
+    str     r4, [r10]
+    mov     r0, r8
     bne     1b
     add     sp, sp, #16
     pop     {r4-r11, pc}
