@@ -4,6 +4,7 @@ python -m kwslib.kernels_wide results/models/paper6_paper_cnn_ours_s0_float32.tf
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -114,6 +115,21 @@ def weight_first_registers_wide(info: ModelInfo, op: Op) -> list[Step]:
 def weight_first_registers_skip_wide(info: ModelInfo, op: Op) -> list[Step]:
     """CONV_2D of nine positions in a row, weight first, accumulators in registers; zero weights are skipped."""
     return _weight_first(info, op, "_weight_first_nine_skip")
+
+
+def simd_long_wide(info: ModelInfo, op: Op) -> list[Step]:
+    """Int16 layers, two products at a time by SMLALD: weights expanded beforehand, sums of 64 bits."""
+    return _simd(info, op, "_simd_long", expanded=True)
+
+
+def simd_wide(info: ModelInfo, op: Op) -> list[Step]:
+    """Int16 layers, two products at a time by SMLAD: weights expanded beforehand, sums of 32 bits."""
+    return _simd(info, op, "_simd", expanded=True)
+
+
+def simd_expand_wide(info: ModelInfo, op: Op) -> list[Step]:
+    """Int16 layers, two products at a time by SMLAD: int8 weights expanded on the fly, sums of 32 bits."""
+    return _simd(info, op, "_simd_expand", expanded=False)
 
 
 def packed_wide(info: ModelInfo, op: Op) -> list[Step]:
@@ -235,6 +251,9 @@ LOWERINGS = {
     "weight_first_skip": weight_first_skip_wide,
     "weight_first_registers": weight_first_registers_wide,
     "weight_first_registers_skip": weight_first_registers_skip_wide,
+    "simd_long": simd_long_wide,
+    "simd": simd_wide,
+    "simd_expand": simd_expand_wide,
     "packed": packed_wide,
 }
 
@@ -258,6 +277,18 @@ def _weight_first(info, op, variant):
     elif positions > MOST_POSITIONS:
         raise KernelError(f"operator {op.index} has {positions} positions: at most {MOST_POSITIONS} fit")
     return _one_step(info, op, variant)
+
+
+def _simd(info, op, variant, expanded):
+    (step,) = _one_step(info, op, variant)
+    if step.dtype != "int16" or op.name == "DEPTHWISE_CONV_2D":
+        raise KernelError(f"operator {op.index} ({op.name}, {step.dtype}): SIMD kernels take int16 along channels")
+    if "long" not in variant:
+        check_sums(step.layer)
+    if not expanded:
+        return [step]
+    members = step.layer.members | {"weights": step.layer.members["weights"].astype(np.int16)}
+    return [replace(step, layer=Layer(f"expanded_{step.layer.struct}", members))]
 
 
 def check_sums(plain: Layer) -> None:

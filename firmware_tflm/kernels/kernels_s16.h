@@ -45,6 +45,35 @@ void convolve_weight_first_skip_s16(const convolution_s16_t *layer, const int16_
 void convolve_weight_first_nine_s16(const convolution_s16_t *layer, const int16_t *input, int16_t *output);
 void convolve_weight_first_nine_skip_s16(const convolution_s16_t *layer, const int16_t *input, int16_t *output);
 
+/* The same with weights that were expanded to int16 beforehand. */
+typedef struct {
+    int32_t input_height, input_width, input_channels;
+    int32_t kernel_height, kernel_width;
+    int32_t output_height, output_width, output_channels;
+    int32_t stride_height, stride_width;
+    int32_t pad_height, pad_width;
+    const int16_t *weights;
+    const int64_t *bias;
+    quantization_t quantization;
+} expanded_convolution_s16_t;
+
+typedef struct {
+    int32_t inputs, outputs;
+    const int16_t *weights;
+    const int64_t *bias;
+    quantization_t quantization;
+} expanded_fully_connected_s16_t;
+
+/* One output after the other, two products at a time: by SMLALD with sums of 64 bits; by SMLAD with sums of 32 bits, for
+ * which 2^15 times the sum of |weights| of an output has to be below 2^31; the same with int8 weights, expanded on the
+ * fly. */
+void convolve_simd_long_s16(const expanded_convolution_s16_t *layer, const int16_t *input, int16_t *output);
+void convolve_simd_s16(const expanded_convolution_s16_t *layer, const int16_t *input, int16_t *output);
+void convolve_simd_expand_s16(const convolution_s16_t *layer, const int16_t *input, int16_t *output);
+void fully_connected_simd_long_s16(const expanded_fully_connected_s16_t *layer, const int16_t *input, int16_t *output);
+void fully_connected_simd_s16(const expanded_fully_connected_s16_t *layer, const int16_t *input, int16_t *output);
+void fully_connected_simd_expand_s16(const fully_connected_s16_t *layer, const int16_t *input, int16_t *output);
+
 /* ---- Packed layers: streams of weights that kwslib/kernels_wide.py writes.
  *
  * Dense convolution of any size with 32-bit sums: for every filter, 2^15 times the sum of |weights| plus |bias| is below
