@@ -142,6 +142,16 @@ def packed_wide(info: ModelInfo, op: Op) -> list[Step]:
     return [Step(kernel, _PACKERS[member.struct](member), target.size, target.dtype)]
 
 
+def sparse_wide(info: ModelInfo, op: Op) -> list[Step]:
+    """CONV_2D and FULLY_CONNECTED with the non-zero weights only, weight first. Raises KernelError."""
+    member = layer(info, op)
+    target = info.tensors[op.outputs[0]]
+    if op.name == "DEPTHWISE_CONV_2D":
+        raise KernelError(f"operator {op.index} is {op.name}: there is no sparse kernel for it")
+    kernel = f"{_KERNELS[op.name]}_sparse_{_SUFFIXES[target.dtype]}"
+    return [Step(kernel, _SPARSE_PACKERS[member.struct](member), target.size, target.dtype)]
+
+
 def pack_convolution_f32(plain: Layer) -> Layer:
     """Pack a CONV_2D for `convolve_packed_f32`: see kernels_f32.h."""
     members = dict(plain.members)
@@ -152,8 +162,8 @@ def pack_convolution_f32(plain: Layer) -> Layer:
     rows = np.concatenate([np.pad(bias, (0, n_filters % 2))[:, None], weights], axis=1)  # bias, then weights
     stream = rows.reshape(len(rows) // 2, 2, -1).transpose(0, 2, 1)
     limits = {name: members.pop(name) for name in ("minimum", "maximum")}
-    memory = _panels(members, 4 * POSITIONS * weights.shape[1], POSITIONS, behind=16)
-    packed = members | {"panels": memory[0], "stream": np.pad(stream.ravel(), (0, 2)), "scratch": memory[1]}
+    count, scratch = _panels(members, 4 * POSITIONS * weights.shape[1], POSITIONS, behind=16)
+    packed = {"geometry": members, "panels": count, "stream": np.pad(stream.ravel(), (0, 2)), "scratch": scratch}
     return Layer("packed_convolution_f32_t", packed | limits)
 
 
@@ -185,9 +195,9 @@ def pack_convolution_s16(plain: Layer) -> Layer:
     pairs = np.ascontiguousarray(weights.reshape(len(heads), 2, columns).transpose(0, 2, 1)).reshape(len(heads), -1)
     stream = np.concatenate([heads.view(np.uint8), pairs.view(np.uint8)], axis=1).ravel()
     count, scratch = _panels(members, 6 * columns, 3, behind=8)
-    minimum = quantization["minimum"] & 0xFFFF
-    members |= {"columns": columns, "panels": count, "minimum": _signed(minimum << 16 | minimum)}
-    return Layer("packed_convolution_s16_t", members | {"stream": np.pad(stream, (0, 4)), "scratch": scratch})
+    minimum = int(np.full(2, quantization["minimum"], np.int16).view(np.int32)[0])
+    packed = {"geometry": members, "columns": columns, "panels": count, "minimum": minimum}
+    return Layer("packed_convolution_s16_t", packed | {"stream": np.pad(stream, (0, 4)), "scratch": scratch})
 
 
 def pack_fully_connected_s16(plain: Layer) -> Layer:
@@ -207,6 +217,79 @@ def pack_fully_connected_s16(plain: Layer) -> Layer:
     multiplier = np.pad(_high_word_multiplier(plain.members["quantization"]), missing)
     return Layer("packed_fully_connected_s16_t", members | {"multiplier": multiplier})
 
+
+def pack_sparse_convolution_f32(plain: Layer) -> Layer:
+    """Pack a CONV_2D for `convolve_sparse_f32`: see kernels_f32.h."""
+    geometry = dict(plain.members)
+    bias, weights = geometry.pop("bias"), geometry.pop("weights")
+    limits = {name: geometry.pop(name) for name in ("minimum", "maximum")}
+    weights = weights.reshape(len(weights), -1)
+    stream = []
+    for row, start in zip(weights, bias, strict=True):
+        (places,) = np.nonzero(row)
+        missing = (0, len(places) % 2 + 2)
+        distances = np.pad(4 * POSITIONS * np.diff(places, prepend=0), missing).astype(np.int32)
+        values = np.pad(row[places], missing).astype(np.float32).view(np.int32)
+        head = np.array([len(distances) - 2, np.float32(start).view(np.int32)], np.int32)
+        stream += [head, np.stack([distances, values], axis=1).ravel()]
+    room = Scratch(4 * POSITIONS * (weights.shape[1] + weights.shape[1] % 2))
+    members = {"geometry": geometry, "stream": np.concatenate(stream), "scratch": room}
+    return Layer("sparse_convolution_f32_t", members | limits)
+
+
+def pack_sparse_fully_connected_f32(plain: Layer) -> Layer:
+    """Pack a FULLY_CONNECTED for `fully_connected_sparse_f32`: see kernels_f32.h. Raises KernelError."""
+    members = dict(plain.members)
+    counts, places, values = _nonzeros(members.pop("weights"))
+    sizes = {name: members.pop(name) for name in ("inputs", "outputs")}
+    sparse = {"weights": values, "bias": members.pop("bias"), "counts": counts, "places": places.astype(np.uint16)}
+    return Layer("sparse_fully_connected_f32_t", sizes | sparse | members)
+
+
+def pack_sparse_convolution_s16(plain: Layer) -> Layer:
+    """Pack a CONV_2D for `convolve_sparse_s16`: see kernels_s16.h. Raises KernelError."""
+    geometry = dict(plain.members)
+    bias, weights, quantization = geometry.pop("bias"), geometry.pop("weights"), geometry.pop("quantization")
+    check_sums(plain)
+    weights = weights.reshape(len(weights), -1)
+    if weights.shape[1] * 20 >= 2**16 or quantization["maximum"] != 2**15 - 1:
+        raise KernelError("a sparse int16 convolution needs fewer than 3277 columns and clamps to int16 only")
+    stream = []
+    for row, start, multiplier in zip(weights, bias, _high_word_multiplier(quantization), strict=True):
+        (places,) = np.nonzero(row)
+        places = places if len(places) else np.zeros(1, np.int64)
+        words = 20 * np.diff(places, append=places[-1]) << 16 | row[places].astype(np.int64) & 0xFFFF
+        stream += [[start, multiplier, quantization["minimum"], len(words), 20 * places[0]], words]
+    stream = np.concatenate(stream).astype(np.int64).astype(np.uint32).view(np.int32)
+    room = Scratch(20 * (weights.shape[1] + weights.shape[1] % 2))
+    return Layer("sparse_convolution_s16_t", {"geometry": geometry, "stream": stream, "scratch": room})
+
+
+def pack_sparse_fully_connected_s16(plain: Layer) -> Layer:
+    """Pack a FULLY_CONNECTED for `fully_connected_sparse_s16`: see kernels_s16.h. Raises KernelError."""
+    quantization = plain.members["quantization"]
+    counts, places, values = _nonzeros(plain.members["weights"])
+    members = {name: plain.members[name] for name in ("inputs", "outputs")}
+    members |= {name: quantization[name] for name in ("minimum", "maximum")}
+    words = places.astype(np.uint32) << 16 | values.astype(np.int16).view(np.uint16)
+    members |= {"weights": words.astype(np.uint32), "counts": counts, "bias": plain.members["bias"]}
+    return Layer("sparse_fully_connected_s16_t", members | {"multiplier": _high_word_multiplier(quantization)})
+
+
+def _nonzeros(weights):
+    """How many non-zero weights each row has, where they are in it, and what they are."""
+    if weights.shape[1] >= 2**16:
+        raise KernelError(f"a sparse layer needs fewer than 2^16 inputs, this one has {weights.shape[1]}")
+    rows, places = np.nonzero(weights)
+    return np.bincount(rows, minlength=len(weights)).astype(np.uint16), places, weights[rows, places]
+
+
+_SPARSE_PACKERS = {
+    "convolution_f32_t": pack_sparse_convolution_f32,
+    "fully_connected_f32_t": pack_sparse_fully_connected_f32,
+    "convolution_s16_t": pack_sparse_convolution_s16,
+    "fully_connected_s16_t": pack_sparse_fully_connected_s16,
+}
 
 _PACKERS = {
     "convolution_f32_t": pack_convolution_f32,
@@ -233,10 +316,6 @@ def _high_word_multiplier(quantization):
     return (reduced << (32 - np.clip(right, 16, 32))).astype(np.int32)
 
 
-def _signed(word):
-    return word - 2**32 if word >= 2**31 else word
-
-
 def _panels(members, n_bytes, positions, behind):
     """How many panels of `positions`, each of `n_bytes`, a packed convolution lays out at a time, and room for them."""
     needed = -(-members["output_height"] * members["output_width"] // positions)
@@ -255,6 +334,7 @@ LOWERINGS = {
     "simd": simd_wide,
     "simd_expand": simd_expand_wide,
     "packed": packed_wide,
+    "sparse": sparse_wide,
 }
 
 

@@ -31,7 +31,7 @@
     .endm
 
 /* void convolve_pair_s16(const int32_t *stream, const int16_t *panel, int16_t *output, int32_t columns,
- *                        int32_t stride, uint32_t minimum, int32_t panels) */
+ *                        int32_t stride, int32_t minimum, int32_t panels) */
     .equ end, 0
     .equ stream, 4
     .equ output, 8

@@ -1,5 +1,6 @@
 /* Dense int16 fully connected layer with int8 weights, packed for four outputs. */
 #include "kernels_s16.h"
+#include "output_stage_s16.h"
 
 #ifdef __ARM_FEATURE_DSP
 void multiply_four_s16(const int8_t *stream, const int16_t *input, int32_t inputs, int32_t sums[4]);
@@ -14,14 +15,6 @@ static void multiply_four_s16(const int8_t *stream, const int16_t *input, int32_
     }
 }
 #endif
-
-/* sum * multiplier / 2^32, rounded to nearest, clamped. */
-static inline int16_t output_stage(int64_t sum, int32_t multiplier, int32_t minimum, int32_t maximum)
-{
-    const uint64_t low = (uint64_t)(uint32_t)sum * (uint32_t)multiplier + (1u << 31);
-    const int32_t value = (int32_t)((sum >> 32) * multiplier + (int64_t)(low >> 32));
-    return (int16_t)(value < minimum ? minimum : value > maximum ? maximum : value);
-}
 
 void fully_connected_packed_s16(const packed_fully_connected_s16_t *layer, const int16_t *input, int16_t *output)
 {
@@ -39,7 +32,7 @@ void fully_connected_packed_s16(const packed_fully_connected_s16_t *layer, const
             }
         }
         for (int32_t i = 0; i < 4 && first + i < l.outputs; i++) {
-            output[first + i] = output_stage(totals[i], l.multiplier[first + i], l.minimum, l.maximum);
+            output[first + i] = output_stage_long_s16(totals[i], l.multiplier[first + i], l.minimum, l.maximum);
         }
     }
 }

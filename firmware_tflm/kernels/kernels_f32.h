@@ -6,7 +6,7 @@
 #ifndef KERNELS_F32_H
 #define KERNELS_F32_H
 
-#include "kernels.h"
+#include "kernels_convolution.h"
 
 typedef struct {
     int32_t input_height, input_width, input_channels;
@@ -48,12 +48,8 @@ void convolve_weight_first_nine_skip_f32(const convolution_f32_t *layer, const f
  * Dense convolution of any size. The stream holds, for each two filters a and b (zeros where the last one is missing),
  * their biases and then a[k], b[k] for each of an even number of columns k; at its end 8 bytes more are read. */
 typedef struct {
-    int32_t input_height, input_width, input_channels;
-    int32_t kernel_height, kernel_width;
-    int32_t output_height, output_width, output_channels;
-    int32_t stride_height, stride_width;
-    int32_t pad_height, pad_width;
-    int32_t panels; /* of nine positions that `scratch` holds: 36 bytes a column, columns even, and 16 bytes behind */
+    geometry_t geometry;
+    int32_t panels; /* of nine positions that `scratch` holds: 36 bytes a column, columns even; 16 bytes behind */
     const float *stream;
     float *scratch;
     float minimum, maximum;
@@ -71,5 +67,29 @@ typedef struct {
 } packed_fully_connected_f32_t;
 
 void fully_connected_packed_f32(const packed_fully_connected_f32_t *layer, const float *input, float *output);
+
+/* Sparse convolution of any size, nine positions at a time. The stream holds, for each filter, the number of its
+ * non-zero weights, filled up to be even, its bias, and then, for each of these weights, 36 * distance from the column of
+ * the one before (at first from column 0), an integer, and the weight; zeros for two more weights end it. */
+typedef struct {
+    geometry_t geometry;
+    const int32_t *stream;
+    float *scratch; /* 36 bytes a column, columns even */
+    float minimum, maximum;
+} sparse_convolution_f32_t;
+
+void convolve_sparse_f32(const sparse_convolution_f32_t *layer, const float *input, float *output);
+
+/* Sparse fully connected layer: the non-zero weights of each output in turn, how many they are, and their inputs. */
+typedef struct {
+    int32_t inputs, outputs;
+    const float *weights;
+    const float *bias;
+    const uint16_t *counts;
+    const uint16_t *places;
+    float minimum, maximum;
+} sparse_fully_connected_f32_t;
+
+void fully_connected_sparse_f32(const sparse_fully_connected_f32_t *layer, const float *input, float *output);
 
 #endif

@@ -7,7 +7,7 @@
 #ifndef KERNELS_S16_H
 #define KERNELS_S16_H
 
-#include "kernels.h"
+#include "kernels_convolution.h"
 
 typedef struct {
     int32_t input_height, input_width, input_channels;
@@ -81,14 +81,10 @@ void fully_connected_simd_expand_s16(const fully_connected_s16_t *layer, const i
  * both, int32, and then int8 a[k], b[k] for each column k; at its end 4 bytes more are read. An output is
  * sum * multiplier / 2^32, rounded to nearest, and at least the minimum. */
 typedef struct {
-    int32_t input_height, input_width, input_channels;
-    int32_t kernel_height, kernel_width;
-    int32_t output_height, output_width, output_channels;
-    int32_t stride_height, stride_width;
-    int32_t pad_height, pad_width;
+    geometry_t geometry;
     int32_t columns;  /* weights of a filter, with zeros up to a multiple of 16 */
     int32_t panels;   /* of three positions that `scratch` holds: 6 bytes a column, and 8 bytes behind */
-    uint32_t minimum; /* of the output, in both halves of the word; the maximum is that of int16 */
+    int32_t minimum;  /* of the output, in both halves of the word; the maximum is that of int16 */
     const uint8_t *stream;
     int16_t *scratch;
 } packed_convolution_s16_t;
@@ -111,5 +107,31 @@ typedef struct {
 } packed_fully_connected_s16_t;
 
 void fully_connected_packed_s16(const packed_fully_connected_s16_t *layer, const int16_t *input, int16_t *output);
+
+/* Sparse convolution of any size, nine positions at a time, with 32-bit sums as convolve_packed_s16 has them. The stream
+ * holds, for each filter, int32 bias, multiplier, minimum, number of words that follow, 20 * the column of the first
+ * non-zero weight, and then a word for each of them: the weight in the lower half, 20 * distance to the next one in the
+ * upper; the last has 0 there. A filter without any has one weight 0. */
+typedef struct {
+    geometry_t geometry;
+    const int32_t *stream;
+    int16_t *scratch; /* 20 bytes a column, columns even */
+} sparse_convolution_s16_t;
+
+/* Output: between the filter's minimum and the maximum of int16. */
+void convolve_sparse_s16(const sparse_convolution_s16_t *layer, const int16_t *input, int16_t *output);
+
+/* Sparse fully connected layer: the non-zero weights of each output in turn, in the lower half of a word, with their
+ * inputs in the upper, and how many they are. The multiplier is that of fully_connected_packed_s16. */
+typedef struct {
+    int32_t inputs, outputs;
+    int32_t minimum, maximum; /* of the output */
+    const uint32_t *weights;
+    const uint16_t *counts;
+    const int64_t *bias;
+    const int32_t *multiplier;
+} sparse_fully_connected_s16_t;
+
+void fully_connected_sparse_s16(const sparse_fully_connected_s16_t *layer, const int16_t *input, int16_t *output);
 
 #endif
