@@ -239,11 +239,12 @@ def pack_sparse_convolution_f32(plain: Layer) -> Layer:
 
 def pack_sparse_fully_connected_f32(plain: Layer) -> Layer:
     """Pack a FULLY_CONNECTED for `fully_connected_sparse_f32`: see kernels_f32.h. Raises KernelError."""
-    members = dict(plain.members)
-    counts, places, values = _nonzeros(members.pop("weights"))
-    sizes = {name: members.pop(name) for name in ("inputs", "outputs")}
-    sparse = {"weights": values, "bias": members.pop("bias"), "counts": counts, "places": places.astype(np.uint16)}
-    return Layer("sparse_fully_connected_f32_t", sizes | sparse | members)
+    members = plain.members
+    fours, places, values = _nonzeros(members["weights"])
+    stream = np.concatenate([places.view(np.uint32), values.view(np.uint32)], axis=1).ravel()
+    sparse = {"inputs": members["inputs"], "outputs": members["outputs"], "stream": stream, "fours": fours}
+    shared = {name: members[name] for name in ("bias", "minimum", "maximum")}
+    return Layer("sparse_fully_connected_f32_t", sparse | shared)
 
 
 def pack_sparse_convolution_s16(plain: Layer) -> Layer:
@@ -267,21 +268,29 @@ def pack_sparse_convolution_s16(plain: Layer) -> Layer:
 
 def pack_sparse_fully_connected_s16(plain: Layer) -> Layer:
     """Pack a FULLY_CONNECTED for `fully_connected_sparse_s16`: see kernels_s16.h. Raises KernelError."""
-    quantization = plain.members["quantization"]
-    counts, places, values = _nonzeros(plain.members["weights"])
-    members = {name: plain.members[name] for name in ("inputs", "outputs")}
-    members |= {name: quantization[name] for name in ("minimum", "maximum")}
+    members, quantization = plain.members, plain.members["quantization"]
+    fours, places, values = _nonzeros(members["weights"])
     words = places.astype(np.uint32) << 16 | values.astype(np.int16).view(np.uint16)
-    members |= {"weights": words.astype(np.uint32), "counts": counts, "bias": plain.members["bias"]}
-    return Layer("sparse_fully_connected_s16_t", members | {"multiplier": _high_word_multiplier(quantization)})
+    sparse = {"inputs": members["inputs"], "outputs": members["outputs"]}
+    sparse |= {name: quantization[name] for name in ("minimum", "maximum")}
+    sparse |= {"stream": words.astype(np.uint32).ravel(), "fours": fours, "bias": members["bias"]}
+    return Layer("sparse_fully_connected_s16_t", sparse | {"multiplier": _high_word_multiplier(quantization)})
 
 
 def _nonzeros(weights):
-    """How many non-zero weights each row has, where they are in it, and what they are."""
+    """Non-zero weights in fours, filled up with zeros: how many fours each row has, places and values [n, 4].
+
+    A row has at least one four; a four of zeros ends it all.
+    """
     if weights.shape[1] >= 2**16:
         raise KernelError(f"a sparse layer needs fewer than 2^16 inputs, this one has {weights.shape[1]}")
-    rows, places = np.nonzero(weights)
-    return np.bincount(rows, minlength=len(weights)).astype(np.uint16), places, weights[rows, places]
+    kept = [np.flatnonzero(row) for row in weights]
+    fours = [max(1, -(-len(places) // 4)) for places in kept]
+    places = np.zeros((sum(fours) + 1) * 4, np.uint16)
+    values = np.zeros(places.size, weights.dtype)
+    for start, found, row in zip(np.cumsum([0, *fours[:-1]]) * 4, kept, weights, strict=True):
+        places[start : start + len(found)], values[start : start + len(found)] = found, row[found]
+    return np.array(fours, np.uint16), places.reshape(-1, 4), values.reshape(-1, 4)
 
 
 _SPARSE_PACKERS = {

@@ -80,13 +80,13 @@ typedef struct {
 
 void convolve_sparse_f32(const sparse_convolution_f32_t *layer, const float *input, float *output);
 
-/* Sparse fully connected layer: the non-zero weights of each output in turn, how many they are, and their inputs. */
+/* Sparse fully connected layer. The stream holds the non-zero weights of each output in turn, in fours, at least one, a
+ * last one filled up with zeros: four uint16 numbers of inputs, then the four weights. Zeros for four more end it. */
 typedef struct {
     int32_t inputs, outputs;
-    const float *weights;
+    const uint32_t *stream;
+    const uint16_t *fours; /* of each output */
     const float *bias;
-    const uint16_t *counts;
-    const uint16_t *places;
     float minimum, maximum;
 } sparse_fully_connected_f32_t;
 

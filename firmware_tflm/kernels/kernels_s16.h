@@ -121,13 +121,14 @@ typedef struct {
 /* Output: between the filter's minimum and the maximum of int16. */
 void convolve_sparse_s16(const sparse_convolution_s16_t *layer, const int16_t *input, int16_t *output);
 
-/* Sparse fully connected layer: the non-zero weights of each output in turn, in the lower half of a word, with their
- * inputs in the upper, and how many they are. The multiplier is that of fully_connected_packed_s16. */
+/* Sparse fully connected layer. The stream holds the non-zero weights of each output in turn, in fours, at least one, a
+ * last one filled up with zeros: words of the weight in the lower half, the number of its input in the upper. Zeros for
+ * four more end it. The multiplier is that of fully_connected_packed_s16. */
 typedef struct {
     int32_t inputs, outputs;
     int32_t minimum, maximum; /* of the output */
-    const uint32_t *weights;
-    const uint16_t *counts;
+    const uint32_t *stream;
+    const uint16_t *fours; /* of each output */
     const int64_t *bias;
     const int32_t *multiplier;
 } sparse_fully_connected_s16_t;
