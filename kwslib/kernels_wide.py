@@ -203,7 +203,8 @@ def table(tflite: bytes, board) -> pd.DataFrame:
     """What each lowering costs on `board` for each operator with weights: a row each.
 
     Columns: lowering, operator (its index), kernel, instructions (exact), cycles, low, high (estimates), cycles_per_mac
-    (of all weights, zeros too). Where a lowering refuses an operator, the row tells of the plain kernel.
+    (of all weights, zeros too). Where a lowering refuses an operator, the row tells of the plain kernel; a lowering that
+    refuses all of them has no rows.
     """
     info, rows = describe(tflite), []
     rng = np.random.default_rng(0)
@@ -223,7 +224,9 @@ def table(tflite: bytes, board) -> pd.DataFrame:
             cost = costs[step.kernel]
             ratio = round(cost["cycles"] / op.macs, 3)
             rows.append({"lowering": name, "operator": op.index} | cost | {"cycles_per_mac": ratio})
-    return pd.DataFrame(rows)
+    plain = {row["kernel"] for row in rows if row["lowering"] == "plain"}
+    used = {row["lowering"] for row in rows if row["lowering"] == "plain" or row["kernel"] not in plain}
+    return pd.DataFrame([row for row in rows if row["lowering"] in used])
 
 
 def main() -> None:
@@ -243,7 +246,7 @@ def main() -> None:
     print(costs.to_string(index=False))
     sums = costs.groupby("lowering", sort=False)[["instructions", "cycles", "low", "high"]].sum()
     sums["cycles_per_mac"] = (sums.cycles / describe(tflite).macs).round(3)
-    print(sums)
+    print(sums.to_string())
 
 
 if __name__ == "__main__":
