@@ -174,7 +174,8 @@ def _weight_first(info, op, variant):
         padded = op.padding == "SAME" and (sizes["kernel_height"], sizes["kernel_width"]) != (1, 1)
         if (sizes["output_height"], sizes["output_width"]) != (1, NINE) or padded:
             raise KernelError(f"operator {op.index} has {positions} positions: needed are nine in a row, no padding")
-        packers_wide.check_sums(layer(info, op))
+        if sizes["weights"].dtype == np.int8:
+            packers_wide.check_sums(sizes["weights"], sizes["bias"])
     elif positions > MOST_POSITIONS:
         raise KernelError(f"operator {op.index} has {positions} positions: at most {MOST_POSITIONS} fit")
     return _one_step(info, op, variant)
@@ -185,7 +186,7 @@ def _simd(info, op, variant, expanded):
     if step.dtype != "int16" or op.name == "DEPTHWISE_CONV_2D":
         raise KernelError(f"operator {op.index} ({op.name}, {step.dtype}): SIMD kernels take int16 along channels")
     if "long" not in variant:
-        packers_wide.check_sums(step.layer)
+        packers_wide.check_sums(step.layer.members["weights"], step.layer.members["bias"])
     if not expanded:
         return [step]
     members = step.layer.members | {"weights": step.layer.members["weights"].astype(np.int16)}
@@ -203,7 +204,7 @@ def table(tflite: bytes, board) -> pd.DataFrame:
     """What each lowering costs on `board` for each operator with weights: a row each.
 
     Columns: lowering, operator (its index), kernel, instructions (exact), cycles, low, high (estimates), cycles_per_mac
-    (of all weights, zeros too). Where a lowering refuses an operator, the row tells of the plain kernel; a lowering that
+    (of all weights, zeros too). Where a lowering refuses an operator, the row tells of the plain kernel; one that
     refuses all of them has no rows.
     """
     info, rows = describe(tflite), []

@@ -10,16 +10,13 @@ POSITIONS = 9  # of a panel of the float kernels and of the sparse ones
 PACKED_INT16_POSITIONS = 3
 
 
-def check_sums(plain: Layer) -> None:
-    """Refuse an int16 layer whose sums could leave 32 bits.
+def check_sums(weights: np.ndarray, bias: np.ndarray) -> None:
+    """Refuse an int16 layer, weights [outputs, ...], whose sums could leave 32 bits.
 
     For every output, 2^15 times the sum of |weights| plus |bias| has to be below 2^31. Raises KernelError.
     """
-    if not plain.struct.endswith("s16_t"):
-        return
-    weights = plain.members["weights"]
     magnitudes = np.abs(weights.reshape(len(weights), -1).astype(np.int64)).sum(axis=1)
-    if (magnitudes * 2**15 + np.abs(plain.members["bias"]) >= 2**31).any():
+    if (magnitudes * 2**15 + np.abs(bias) >= 2**31).any():
         raise KernelError("sums of this int16 layer may not fit 32 bits: the magnitudes of its weights are too large")
 
 
@@ -53,14 +50,15 @@ def pack_fully_connected_f32(plain: Layer) -> Layer:
 
 def pack_convolution_s16(plain: Layer) -> Layer:
     """Pack a CONV_2D for `convolve_packed_s16`: see kernels_s16.h. Raises KernelError."""
-    members = dict(plain.members)
-    bias, weights, quantization = members.pop("bias"), members.pop("weights"), members.pop("quantization")
-    check_sums(plain)
+    bias, multiplier = _output_stages(plain)
+    members = {name: value for name, value in plain.members.items() if name not in ("bias", "quantization", "weights")}
+    weights, quantization = plain.members["weights"], plain.members["quantization"]
+    check_sums(weights, bias)
     if quantization["maximum"] != 2**15 - 1:
         raise KernelError("a packed int16 layer clamps to int16 only: this activation function has another maximum")
     weights = weights.reshape(len(weights), -1)
     n_filters, columns = len(weights), -(-weights.shape[1] // COLUMNS_STEP) * COLUMNS_STEP
-    heads = np.stack([bias.astype(np.int32), _high_word_multiplier(quantization)], axis=1)
+    heads = np.stack([bias.astype(np.int32), multiplier], axis=1)
     heads = np.pad(heads, ((0, n_filters % 2), (0, 0))).reshape(-1, 4)
     weights = np.pad(weights, ((0, n_filters % 2), (0, columns - weights.shape[1])))
     pairs = np.ascontiguousarray(weights.reshape(len(heads), 2, columns).transpose(0, 2, 1)).reshape(len(heads), -1)
@@ -72,7 +70,7 @@ def pack_convolution_s16(plain: Layer) -> Layer:
 
 
 def pack_fully_connected_s16(plain: Layer) -> Layer:
-    """Pack a FULLY_CONNECTED for `fully_connected_packed_s16`: see kernels_s16.h."""
+    """Pack a FULLY_CONNECTED for `fully_connected_packed_s16`: see kernels_s16.h. Raises KernelError."""
     weights = plain.members["weights"]
     n_out, n_in = weights.shape
     weights = np.pad(weights, ((0, -n_out % 4), (0, -n_in % 8)))
@@ -83,10 +81,9 @@ def pack_fully_connected_s16(plain: Layer) -> Layer:
     stream = weights.reshape(len(weights) // 4, 2, 2, n_in // 2, 2).transpose(0, 3, 1, 4, 2)
     members = {"inputs": n_in, "outputs": n_out, "part": part}
     members |= {name: plain.members["quantization"][name] for name in ("minimum", "maximum")}
-    missing = (0, len(weights) - n_out)
-    members |= {"stream": np.pad(stream.ravel(), (0, 8)), "bias": np.pad(plain.members["bias"], missing)}
-    multiplier = np.pad(_high_word_multiplier(plain.members["quantization"]), missing)
-    return Layer("packed_fully_connected_s16_t", members | {"multiplier": multiplier})
+    bias, multiplier = (np.pad(values, (0, len(weights) - n_out)) for values in _output_stages(plain))
+    members |= {"stream": np.pad(stream.ravel(), (0, 8)), "bias": bias, "multiplier": multiplier}
+    return Layer("packed_fully_connected_s16_t", members)
 
 
 def pack_sparse_convolution_f32(plain: Layer) -> Layer:
@@ -120,14 +117,15 @@ def pack_sparse_fully_connected_f32(plain: Layer) -> Layer:
 
 def pack_sparse_convolution_s16(plain: Layer) -> Layer:
     """Pack a CONV_2D for `convolve_sparse_s16`: see kernels_s16.h. Raises KernelError."""
-    geometry = dict(plain.members)
-    bias, weights, quantization = geometry.pop("bias"), geometry.pop("weights"), geometry.pop("quantization")
-    check_sums(plain)
+    bias, multipliers = _output_stages(plain)
+    geometry = {name: value for name, value in plain.members.items() if name not in ("bias", "quantization", "weights")}
+    weights, quantization = plain.members["weights"], plain.members["quantization"]
+    check_sums(weights, bias)
     weights = weights.reshape(len(weights), -1)
     if weights.shape[1] * 20 >= 2**16 or quantization["maximum"] != 2**15 - 1:
         raise KernelError("a sparse int16 convolution needs fewer than 3277 columns and clamps to int16 only")
     stream = []
-    for row, start, multiplier in zip(weights, bias, _high_word_multiplier(quantization), strict=True):
+    for row, start, multiplier in zip(weights, bias, multipliers, strict=True):
         (places,) = np.nonzero(row)
         places = places if len(places) else np.zeros(1, np.int64)
         words = 20 * np.diff(places, append=places[-1]) << 16 | row[places].astype(np.int64) & 0xFFFF
@@ -144,8 +142,9 @@ def pack_sparse_fully_connected_s16(plain: Layer) -> Layer:
     words = places.astype(np.uint32) << 16 | values.astype(np.int16).view(np.uint16)
     sparse = {"inputs": members["inputs"], "outputs": members["outputs"]}
     sparse |= {name: quantization[name] for name in ("minimum", "maximum")}
-    sparse |= {"stream": words.astype(np.uint32).ravel(), "fours": fours, "bias": members["bias"]}
-    return Layer("sparse_fully_connected_s16_t", sparse | {"multiplier": _high_word_multiplier(quantization)})
+    bias, multiplier = _output_stages(plain)
+    sparse |= {"stream": words.astype(np.uint32).ravel(), "fours": fours, "bias": bias, "multiplier": multiplier}
+    return Layer("sparse_fully_connected_s16_t", sparse)
 
 
 def _largest_part(magnitudes, n):
@@ -153,16 +152,22 @@ def _largest_part(magnitudes, n):
     return max(magnitudes[:, start : start + n].sum(axis=1).max() for start in range(0, magnitudes.shape[1], n))
 
 
-def _high_word_multiplier(quantization):
-    """Multipliers, int32, for which the upper word of a product, rounded, is what TFLM makes of an accumulator.
+def _output_stages(plain):
+    """Bias int64 and multiplier int32 of each output: the upper word of sum * multiplier, rounded, is what TFLM gives.
 
-    TFLM: (accumulator * reduced + 2^(right - 1)) >> right, with a multiplier reduced to 15 bits and right = 15 - shift.
+    TFLM: (sum * reduced + 2^(right - 1)) >> right, with a multiplier reduced to 15 bits and right = 15 - shift. An
+    output without weights, which may have any scale, is a constant.
     """
-    multiplier, right = quantization["multiplier"].astype(np.int64), 15 - quantization["shift"]
+    bias, quantization = plain.members["bias"].astype(np.int64), plain.members["quantization"]
+    multiplier, right = quantization["multiplier"].astype(np.int64), 15 - quantization["shift"].astype(np.int64)
     reduced = np.where(multiplier < 0x7FFF0000, (multiplier + 2**15) >> 16, 0x7FFF)
-    if ((right < 16) | (right > 32))[reduced > 0].any():
+    constant = ~plain.members["weights"].reshape(len(bias), -1).any(axis=1)
+    if ((right < 16) | (right > 32))[~constant & (reduced > 0)].any():
         raise KernelError("a packed int16 layer needs scales between 2^-17 and 1/2 from accumulator to output")
-    return (reduced << (32 - np.clip(right, 16, 32))).astype(np.int32)
+    value = ((bias * reduced + (1 << (right - 1))) >> right).astype(np.int32)
+    value = np.clip(value, quantization["minimum"], quantization["maximum"]).astype(np.int64)
+    factor = np.where(constant, 2**31 - 1, reduced << (32 - np.clip(right, 16, 32)))
+    return np.where(constant, 2 * value, bias), factor.astype(np.int32)
 
 
 def _panels(members, n_bytes, positions, behind):

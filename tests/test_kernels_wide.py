@@ -1,5 +1,7 @@
 """Float32 and int16x8 kernels against TensorFlow Lite Micro, on this computer and on the emulated board."""
 
+from dataclasses import replace
+
 import flatbuffers
 import numpy as np
 import pytest
@@ -233,12 +235,25 @@ def test_what_does_not_fit_is_refused():
         kernels_wide.weight_first_registers_wide(square, square.ops[0])
 
 
-def test_scales_out_of_range_are_refused():
-    info = describe(one_layer("int16", "FULLY_CONNECTED", (8,), 2, (), (), "", "NONE"))
+@pytest.mark.parametrize("kind", ["convolution", "fully_connected"])
+def test_scale_out_of_range_is_refused_unless_there_are_no_weights(host, kind):
+    case = (LAYERS[5] if kind == "convolution" else LAYERS[8])[:-1]
+    info = describe(one_layer("int16", *case, "NONE"))
     plain = kernels_wide.layer(info, info.ops[0])
-    plain.members["quantization"]["shift"][:] = 3
-    with pytest.raises(KernelError, match="scales between"):
-        packers_wide.pack_fully_connected_s16(plain)
+    (step,), values = kernels_wide.plain_wide(info, info.ops[0]), random_values(info.input)
+    plain.members["quantization"]["shift"][0] = 2  # the first output has no weights
+    plain.members["bias"] = plain.members["bias"].copy()
+    plain.members["bias"][0] = 1234
+    expected = run(host, replace(step, layer=plain), values)
+    assert (expected.reshape(-1, case[2])[:, 0] > 2 * 1234).all()
+    for variant, packers in (("packed", packers_wide.PACK), ("sparse", packers_wide.PACK_SPARSE)):
+        call = replace(step, kernel=f"{step.kernel[:-4]}_{variant}_s16", layer=packers[plain.struct](plain))
+        found = run(host, call, values)
+        np.testing.assert_array_equal(found, expected, err_msg=variant)
+    plain.members["quantization"]["shift"][1] = 2
+    for packers in (packers_wide.PACK, packers_wide.PACK_SPARSE):
+        with pytest.raises(KernelError, match="scales between"):
+            packers[plain.struct](plain)
 
 
 def test_table(board):
