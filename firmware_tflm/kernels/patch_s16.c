@@ -38,6 +38,16 @@ void write_patch_s16(const geometry_t *geometry, const int16_t *input, int32_t p
     position = position < last ? position : last;
     const int32_t y = position / g.output_width * g.stride_height - g.pad_height;
     const int32_t x = position % g.output_width * g.stride_width - g.pad_width;
+    if (y >= 0 && y + g.kernel_height <= g.input_height && x >= 0 && x + g.kernel_width <= g.input_width && !(run % 2)) {
+        input += (y * g.input_width + x) * g.input_channels;
+        for (int32_t row = 0; row < g.kernel_height; row++, input += g.input_width * g.input_channels) {
+            for (int32_t k = 0; k < run; k += 2, place += pair) {
+                place[0] = input[k];
+                place[odd] = input[k + 1];
+            }
+        }
+        return;
+    }
     int32_t k = 0;
     for (int32_t row = y; row < y + g.kernel_height; row++) {
         const int16_t *const values = input + (row * g.input_width + x) * g.input_channels;
