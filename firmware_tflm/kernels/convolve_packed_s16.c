@@ -21,8 +21,8 @@ static void convolve_pair_s16(const int32_t *stream, const int16_t *panel, int16
             a += weights[2 * column] * value;
             b += weights[2 * column + 1] * value;
         }
-        output[0] = output_stage_s16(a, stream[1], (int16_t)minimum, INT16_MAX);
-        output[1] = output_stage_s16(b, stream[3], (int16_t)minimum, INT16_MAX);
+        output[0] = output_stage_s16(a, stream[1], (int16_t)minimum);
+        output[1] = output_stage_s16(b, stream[3], (int16_t)minimum);
     }
 }
 #endif

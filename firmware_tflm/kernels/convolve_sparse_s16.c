@@ -20,6 +20,15 @@ static void convolve_nonzeros_s16(const int32_t *stream, const int16_t *panel, i
 }
 #endif
 
+__attribute__((always_inline)) static inline void write_outputs(const int32_t *sums, const int32_t *stream,
+                                                                int16_t *output, int32_t channels, int32_t width)
+{
+    const int32_t multiplier = stream[1], minimum = stream[2];
+    for (int32_t i = 0; i < width; i++, output += channels) {
+        *output = output_stage_s16(sums[i], multiplier, minimum);
+    }
+}
+
 void convolve_sparse_s16(const sparse_convolution_s16_t *layer, const int16_t *input, int16_t *output)
 {
     const sparse_convolution_s16_t l = *layer;
@@ -32,8 +41,10 @@ void convolve_sparse_s16(const sparse_convolution_s16_t *layer, const int16_t *i
         for (int32_t channel = 0; channel < channels; channel++, stream += 5 + stream[3]) {
             int32_t sums[9];
             convolve_nonzeros_s16(stream + 5, l.scratch + stream[4] / 2, stream[0], sums);
-            for (int32_t i = 0; i < width; i++) {
-                output[i * channels + channel] = output_stage_s16(sums[i], stream[1], stream[2], INT16_MAX);
+            if (width == 9) {
+                write_outputs(sums, stream, output + channel, channels, 9);
+            } else {
+                write_outputs(sums, stream, output + channel, channels, width);
             }
         }
     }
