@@ -1,8 +1,8 @@
 /* Inner loop of convolve_sparse_s16.c for the Cortex-M7: the non-zero weights of a filter, each at nine positions.
  *
  * A word of the panel holds two positions, so that SMLABB and SMLATB take them as they are; the word of a weight holds
- * the distance to the next one. Nine MACs in ten cycles: the next weight cannot be loaded while this one is in use, as all
- * registers are.
+ * the distance to the next one. Nine MACs in ten cycles: the next weight cannot be loaded while this one is in use, as
+ * all registers are.
  */
     .syntax unified
     .thumb

@@ -43,7 +43,7 @@ void convolve_weight_first_skip_f32(const convolution_f32_t *layer, const float 
 void convolve_weight_first_nine_f32(const convolution_f32_t *layer, const float *input, float *output);
 void convolve_weight_first_nine_skip_f32(const convolution_f32_t *layer, const float *input, float *output);
 
-/* ---- Packed layers: streams of weights that kwslib/kernels_wide.py writes.
+/* ---- Packed layers: streams of weights that kwslib/packers_wide.py writes.
  *
  * Dense convolution of any size. The stream holds, for each two filters a and b (zeros where the last one is missing),
  * their biases and then a[k], b[k] for each of an even number of columns k; at its end 8 bytes more are read. */
@@ -69,8 +69,9 @@ typedef struct {
 void fully_connected_packed_f32(const packed_fully_connected_f32_t *layer, const float *input, float *output);
 
 /* Sparse convolution of any size, nine positions at a time. The stream holds, for each filter, the number of its
- * non-zero weights, filled up to be even, its bias, and then, for each of these weights, 36 * distance from the column of
- * the one before (at first from column 0), an integer, and the weight; zeros for two more weights end it. */
+ * non-zero weights, filled up to be even and at least 2, its bias, and then, for each of these weights, 36 * distance
+ * from the column of the one before (at first from column 0), an integer, and the weight; zeros for two more weights
+ * end it. */
 typedef struct {
     geometry_t geometry;
     const int32_t *stream;

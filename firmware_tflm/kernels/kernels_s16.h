@@ -64,9 +64,9 @@ typedef struct {
     quantization_t quantization;
 } expanded_fully_connected_s16_t;
 
-/* One output after the other, two products at a time: by SMLALD with sums of 64 bits; by SMLAD with sums of 32 bits, for
- * which 2^15 times the sum of |weights| of an output has to be below 2^31; the same with int8 weights, expanded on the
- * fly. */
+/* One output after the other, two products at a time: by SMLALD with sums of 64 bits; by SMLAD with sums of 32 bits,
+ * for which 2^15 times the sum of |weights| of an output has to be below 2^31; the same with int8 weights, expanded on
+ * the fly. */
 void convolve_simd_long_s16(const expanded_convolution_s16_t *layer, const int16_t *input, int16_t *output);
 void convolve_simd_s16(const expanded_convolution_s16_t *layer, const int16_t *input, int16_t *output);
 void convolve_simd_expand_s16(const convolution_s16_t *layer, const int16_t *input, int16_t *output);
@@ -74,17 +74,17 @@ void fully_connected_simd_long_s16(const expanded_fully_connected_s16_t *layer, 
 void fully_connected_simd_s16(const expanded_fully_connected_s16_t *layer, const int16_t *input, int16_t *output);
 void fully_connected_simd_expand_s16(const fully_connected_s16_t *layer, const int16_t *input, int16_t *output);
 
-/* ---- Packed layers: streams of weights that kwslib/kernels_wide.py writes.
+/* ---- Packed layers: streams of weights that kwslib/packers_wide.py writes.
  *
- * Dense convolution of any size with 32-bit sums: for every filter, 2^15 times the sum of |weights| plus |bias| is below
- * 2^31. The stream holds, for each two filters a and b (zeros where the last one is missing), bias and multiplier of
+ * Dense convolution of any size with 32-bit sums: for every filter, 2^15 times the sum of |weights| plus |bias| is
+ * below 2^31. The stream holds, for each two filters a and b (zeros where the last one is missing), bias and multiplier of
  * both, int32, and then int8 a[k], b[k] for each column k; at its end 4 bytes more are read. An output is
  * sum * multiplier / 2^32, rounded to nearest, and at least the minimum. */
 typedef struct {
     geometry_t geometry;
-    int32_t columns;  /* weights of a filter, with zeros up to a multiple of 16 */
-    int32_t panels;   /* of three positions that `scratch` holds: 6 bytes a column, and 8 bytes behind */
-    int32_t minimum;  /* of the output, in both halves of the word; the maximum is that of int16 */
+    int32_t columns; /* weights of a filter, with zeros up to a multiple of 16 */
+    int32_t panels;  /* of three positions that `scratch` holds: 6 bytes a column, and 8 bytes behind */
+    int32_t minimum; /* of the output, in both halves of the word; the maximum is that of int16 */
     const uint8_t *stream;
     int16_t *scratch;
 } packed_convolution_s16_t;
@@ -108,8 +108,8 @@ typedef struct {
 
 void fully_connected_packed_s16(const packed_fully_connected_s16_t *layer, const int16_t *input, int16_t *output);
 
-/* Sparse convolution of any size, nine positions at a time, with 32-bit sums as convolve_packed_s16 has them. The stream
- * holds, for each filter, int32 bias, multiplier, minimum, number of words that follow, 20 * the column of the first
+/* Sparse convolution of any size, nine positions at a time, with 32-bit sums as convolve_packed_s16 has them. The
+ * stream holds, for each filter, int32 bias, multiplier, minimum, number of words that follow, 20 * the column of the first
  * non-zero weight, and then a word for each of them: the weight in the lower half, 20 * distance to the next one in the
  * upper; the last has 0 there. A filter without any has one weight 0. */
 typedef struct {

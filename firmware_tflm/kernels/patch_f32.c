@@ -4,8 +4,8 @@
 #include <stddef.h>
 
 /* `n` values, or zeros, from value k on; returns where the next ones follow. */
-__attribute__((noinline)) static int32_t write_run(float *place, int32_t k, const float *values, int32_t n, int32_t pair,
-                                                   int32_t odd)
+__attribute__((noinline)) static int32_t write_run(float *place, int32_t k, const float *values, int32_t n,
+                                                   int32_t pair, int32_t odd)
 {
     const int32_t end = k + n;
     if (!values) {
@@ -38,7 +38,9 @@ void write_patch_f32(const geometry_t *geometry, const float *input, int32_t pos
     position = position < last ? position : last;
     const int32_t y = position / g.output_width * g.stride_height - g.pad_height;
     const int32_t x = position % g.output_width * g.stride_width - g.pad_width;
-    if (y >= 0 && y + g.kernel_height <= g.input_height && x >= 0 && x + g.kernel_width <= g.input_width && !(run % 2)) {
+    const int rows_inside = y >= 0 && y + g.kernel_height <= g.input_height;
+    const int columns_inside = x >= 0 && x + g.kernel_width <= g.input_width;
+    if (rows_inside && columns_inside && run % 2 == 0) {
         input += (y * g.input_width + x) * g.input_channels;
         for (int32_t row = 0; row < g.kernel_height; row++, input += g.input_width * g.input_channels) {
             for (int32_t k = 0; k < run; k += 2, place += pair) {
@@ -53,7 +55,7 @@ void write_patch_f32(const geometry_t *geometry, const float *input, int32_t pos
         const float *const values = input + (row * g.input_width + x) * g.input_channels;
         if (row < 0 || row >= g.input_height) {
             k = write_run(place, k, NULL, run, pair, odd);
-        } else if (x >= 0 && x + g.kernel_width <= g.input_width) {
+        } else if (columns_inside) {
             k = write_run(place, k, values, run, pair, odd);
         } else {
             for (int32_t kx = 0; kx < g.kernel_width; kx++) {
