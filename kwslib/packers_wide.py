@@ -138,12 +138,17 @@ def pack_sparse_convolution_s16(plain: Layer) -> Layer:
 def pack_sparse_fully_connected_s16(plain: Layer) -> Layer:
     """Pack a FULLY_CONNECTED for `fully_connected_sparse_s16`: see kernels_s16.h. Raises KernelError."""
     members, quantization = plain.members, plain.members["quantization"]
-    fours, places, values = _nonzeros(members["weights"])
-    words = places.astype(np.uint32) << 16 | values.astype(np.int16).view(np.uint16)
+    pairs = [_distances(row) for row in members["weights"].astype(int).tolist()]
+    fours = np.array([len(row) // 8 for row in pairs], np.uint16)
     sparse = {"inputs": members["inputs"], "outputs": members["outputs"]}
     sparse |= {name: quantization[name] for name in ("minimum", "maximum")}
     bias, multiplier = _output_stages(plain)
-    sparse |= {"stream": words.astype(np.uint32).ravel(), "fours": fours, "bias": bias, "multiplier": multiplier}
+    sparse |= {
+        "stream": np.frombuffer(b"".join([*pairs, bytes(8)]), np.uint8),
+        "fours": fours,
+        "bias": bias,
+        "multiplier": multiplier,
+    }
     return Layer("sparse_fully_connected_s16_t", sparse)
 
 
@@ -175,6 +180,19 @@ def _panels(members, n_bytes, positions, behind):
     needed = -(-members["output_height"] * members["output_width"] // positions)
     count = min(needed, max(1, (SCRATCH_BYTES - behind) // n_bytes))
     return count, Scratch(count * n_bytes + behind)
+
+
+def _distances(weights):
+    """Bytes 2 * distance and weight of the non-zero weights of a row, in fours, at least one."""
+    pairs, place = bytearray(), 0
+    for number, weight in enumerate(weights):
+        if weight:
+            while number - place > 127:
+                pairs += bytes([254, 0])
+                place += 127
+            pairs += bytes([2 * (number - place), weight & 255])
+            place = number
+    return bytes(pairs) + bytes(-len(pairs) % 8 or (0 if pairs else 8))
 
 
 def _nonzeros(weights):

@@ -77,8 +77,8 @@ void fully_connected_simd_expand_s16(const fully_connected_s16_t *layer, const i
 /* ---- Packed layers: streams of weights that kwslib/packers_wide.py writes.
  *
  * Dense convolution of any size with 32-bit sums: for every filter, 2^15 times the sum of |weights| plus |bias| is
- * below 2^31. The stream holds, for each two filters a and b (zeros where the last one is missing), bias and multiplier of
- * both, int32, and then int8 a[k], b[k] for each column k; at its end 4 bytes more are read. An output is
+ * below 2^31. The stream holds, for each two filters a and b (zeros where the last one is missing), bias and multiplier
+ * of both, int32, and then int8 a[k], b[k] for each column k; at its end 4 bytes more are read. An output is
  * sum * multiplier / 2^32, rounded to nearest, and at least the minimum. */
 typedef struct {
     geometry_t geometry;
@@ -109,9 +109,9 @@ typedef struct {
 void fully_connected_packed_s16(const packed_fully_connected_s16_t *layer, const int16_t *input, int16_t *output);
 
 /* Sparse convolution of any size, nine positions at a time, with 32-bit sums as convolve_packed_s16 has them. The
- * stream holds, for each filter, int32 bias, multiplier, minimum, number of words that follow, 20 * the column of the first
- * non-zero weight, and then a word for each of them: the weight in the lower half, 20 * distance to the next one in the
- * upper; the last has 0 there. A filter without any has one weight 0. */
+ * stream holds, for each filter, int32 bias, multiplier, minimum, number of words that follow, 20 * the column of the
+ * first non-zero weight, and then a word for each of them: the weight in the lower half, 20 * distance to the next one
+ * in the upper; the last has 0 there. A filter without any has one weight 0. */
 typedef struct {
     geometry_t geometry;
     const int32_t *stream;
@@ -122,12 +122,13 @@ typedef struct {
 void convolve_sparse_s16(const sparse_convolution_s16_t *layer, const int16_t *input, int16_t *output);
 
 /* Sparse fully connected layer. The stream holds the non-zero weights of each output in turn, in fours, at least one, a
- * last one filled up with zeros: words of the weight in the lower half, the number of its input in the upper. Zeros for
- * four more end it. The multiplier is that of fully_connected_packed_s16. */
+ * last one filled up with zeros: bytes of 2 * distance from the input of the weight before (at first from input 0) and
+ * weight; a distance above 127 goes over a weight 0. At its end 8 bytes more are read. The multiplier is that of
+ * fully_connected_packed_s16. */
 typedef struct {
     int32_t inputs, outputs;
     int32_t minimum, maximum; /* of the output */
-    const uint32_t *stream;
+    const uint8_t *stream;
     const uint16_t *fours; /* of each output */
     const int64_t *bias;
     const int32_t *multiplier;
