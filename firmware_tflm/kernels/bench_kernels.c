@@ -10,7 +10,7 @@ typedef void (*kernel_t)(const void *layer, const void *input, void *output);
 kernel_t bench_kernel;
 uint32_t bench_layer[32];
 _Alignas(2048) uint8_t bench_input[20 * 1024];
-_Alignas(32) const uint8_t bench_flash[256 * 1024] = {0};
+_Alignas(32) const uint8_t bench_flash[640 * 1024] = {0};
 
 _Alignas(32) uint8_t bench_scratch[12 * 1024];
 
