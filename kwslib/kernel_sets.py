@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kwslib import kernels_network, kernels_plain
+from kwslib import kernels_dense, kernels_network, kernels_plain, kernels_sparse, kernels_wide
 from kwslib.kernels import Step
 from kwslib.tflite_graph import ModelInfo, Op
 
@@ -24,13 +24,28 @@ class KernelSet:
 
 NO_STEP = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")  # the values stay where they are
 # What serves an operator for which a set has nothing, the first that can.
-PLAIN = (kernels_plain.plain,)
+PLAIN = (kernels_plain.plain, kernels_wide.plain_wide)
+_FAST = (kernels_dense.steps, kernels_wide.packed_wide)
+# Each for int8 and, after it, for int16x8 and float32, where there is one.
 KERNEL_SETS = {
     "plain": KernelSet(),
-    "skip": KernelSet((kernels_plain.skip,)),
-    "weight_first": KernelSet((kernels_plain.weight_first,)),
-    "weight_first_skip": KernelSet((kernels_plain.weight_first_skip,)),
-    "packed": KernelSet(chains=(kernels_network.packed,)),
-    "sparse": KernelSet(chains=(kernels_network.sparse,)),
-    "best": KernelSet(chains=(kernels_network.packed,)),
+    "skip": KernelSet((kernels_plain.skip, kernels_wide.skip_wide)),
+    "weight_first": KernelSet((kernels_plain.weight_first, kernels_wide.weight_first_wide)),
+    "weight_first_skip": KernelSet((kernels_plain.weight_first_skip, kernels_wide.weight_first_skip_wide)),
+    "weight_first_registers": KernelSet(
+        (kernels_sparse.weight_first_registers, kernels_wide.weight_first_registers_wide)
+    ),
+    "weight_first_registers_skip": KernelSet(
+        (kernels_sparse.weight_first_registers_skip, kernels_wide.weight_first_registers_skip_wide)
+    ),
+    "simd_long": KernelSet((kernels_wide.simd_long_wide,)),
+    "simd_expand": KernelSet((kernels_wide.simd_expand_wide,)),
+    "simd": KernelSet((kernels_dense.steps, kernels_wide.simd_wide)),
+    "packed": KernelSet((kernels_wide.packed_wide,), (kernels_network.packed,)),
+    "best": KernelSet(_FAST, (kernels_network.packed,)),
+    # of pruned networks, with dense kernels where there is nothing to skip
+    "element": KernelSet((kernels_sparse.sparse_element, kernels_wide.sparse_wide, *_FAST)),
+    "vector": KernelSet((kernels_sparse.sparse_vector, *_FAST)),
+    "block2": KernelSet((kernels_sparse.sparse_block2, *_FAST)),
+    "block4": KernelSet((kernels_sparse.sparse_block4, *_FAST)),
 }

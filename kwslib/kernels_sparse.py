@@ -52,13 +52,22 @@ def sparse_vector(info: ModelInfo, op: Op) -> list[Step]:
     return sparse_element(info, op)
 
 
-def weight_first_registers(info: ModelInfo, op: Op, skip: bool) -> list[Step]:
-    """A CONV_2D of nine positions on the plain kernel that keeps its accumulators in registers. Raises KernelError."""
+def weight_first_registers(info: ModelInfo, op: Op) -> list[Step]:
+    """A CONV_2D of nine positions, weight first, accumulators in registers, in plain C. Raises KernelError."""
+    return _registers(info, op, "")
+
+
+def weight_first_registers_skip(info: ModelInfo, op: Op) -> list[Step]:
+    """The same with an `if` that skips zero weights. Raises KernelError."""
+    return _registers(info, op, "skip_")
+
+
+def _registers(info, op, variant):
     layer = plain_layer(info, op)
     if op.name != "CONV_2D":
         raise KernelError(f"operator {op.index} is {op.name}: needed is CONV_2D")
     panel_layer(layer)
-    kernel = f"convolve_weight_first_registers_{'skip_' * skip}s8"
+    kernel = f"convolve_weight_first_registers_{variant}s8"
     return [Step(kernel, layer, POSITIONS * layer.members["output_channels"], "int8")]
 
 
