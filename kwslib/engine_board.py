@@ -1,14 +1,16 @@
 """A generated network on the emulated board: outputs, what each call costs, flash, RAM and stack."""
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from kwslib import engine_c, toolchain
+from kwslib import engine, engine_c, toolchain
 from kwslib.engine import EngineError, Program
+from kwslib.kernel_sets import NO_STEP
 
 # How the machine is set up. "paper": no caches, no ART, no prefetch, activations in SRAM1. The paper's own lay in slow
 # external memory, which is not modelled: see `wait_cycles` of NetworkOnBoard.costs.
@@ -31,6 +33,36 @@ def build(programs: Iterable[Program], setting: str = "ours") -> list[Path]:
     names = [f"bench_network_{folder.name}" for folder in folders]
     folder = toolchain.build("bench", options=options, targets=names)
     return [folder / f"{name}.elf" for name in names]
+
+
+def fastest(tflite: bytes, kernel_sets: Sequence[str], name: str = "model") -> dict[int, str]:
+    """For `engine.plan(choices=...)`: the kernel set whose kernels serve each operator in the fewest estimated cycles.
+
+    Each set runs the whole network once, on zeros; a chain of operators competes with the operators that it joins.
+    """
+    programs = [engine.plan(tflite, kernels, name=name) for kernels in kernel_sets]
+    info, spans = programs[0].info, {}
+    for program, elf in zip(programs, build(programs), strict=True):
+        network = NetworkOnBoard(program, elf)
+        table = network.run_by_calls(np.zeros(info.input.size))[1]
+        cycles = Counter()
+        for call, cost in zip(program.calls, table.cycles, strict=True):
+            cycles[call.operators[0], call.operators[-1] + 1] += cost
+        for span, cost in cycles.items():
+            spans.setdefault(span, []).append((cost, program.kernels))
+    best = {0: (0, {})}  # operators before this one -> cycles, choices
+    for number, op in enumerate(info.ops):
+        if number not in best:
+            continue
+        cost, choices = best[number]
+        following = {end: min(found) for (first, end), found in spans.items() if first == number}
+        if op.name in NO_STEP:
+            following[number + 1] = (0, None)
+        for end, (more, kernels) in following.items():
+            chosen = choices | ({number: kernels} if kernels else {})
+            if end not in best or cost + more < best[end][0]:
+                best[end] = cost + more, chosen
+    return best[len(info.ops)][1]
 
 
 class NetworkOnBoard:

@@ -1,5 +1,6 @@
 """What networks cost on the emulated board, by kernel set and machine setting: the rows of `kernels.csv`."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,10 +9,13 @@ import pandas as pd
 
 from kwslib import artifacts, cache, engine, engine_board, interpreters, material, sweep
 from kwslib.config import FeatureConfig, TaskConfig
+from kwslib.kernel_sets import KERNEL_SETS
 from kwslib.tflite_graph import WEIGHTED_OPS, describe
 
 CLOCK_HZ = 216e6
-BOARD_POWER_W = 0.447  # of an F746 board while it computes, nearly the same for all networks: Banbury et al., MLSys 2021
+BOARD_POWER_W = (
+    0.447  # of an F746 board while it computes, nearly the same for all networks: Banbury et al., MLSys 2021
+)
 CLIPS = 3  # that every program answers
 KERNELS_COLUMNS = ["dataset", "model", "task", "accuracy", "n_test", "granularity", "sparsity", "data_type", "kernel"]
 KERNELS_COLUMNS += ["engine", "machine_setting", "instructions", "est_cycles", "low", "high", "cycles_per_mac"]
@@ -30,9 +34,9 @@ RUNGS = {
 # Kernel sets that profit from the zeros of each granularity.
 _SKIPPING = ("skip", "weight_first_skip", "weight_first_registers_skip")
 OWN = {
-    "element": (*_SKIPPING, "element"),
-    "block4": (*_SKIPPING, "element", "block4"),
-    "vector": (*_SKIPPING, "element", "vector"),
+    "element": (*_SKIPPING, "element", "mixed"),
+    "block4": (*_SKIPPING, "element", "block4", "mixed"),
+    "vector": (*_SKIPPING, "element", "vector", "mixed"),
     "filter": ("plain", "best"),
 }
 
@@ -52,37 +56,35 @@ def saved_models(results: str | Path, networks: Sequence[str]) -> pd.DataFrame:
     rows = []
     for name in [*pruning.model_file.dropna(), *formats.model_file.dropna()]:
         meta = artifacts.load_model(folder / name)[1]
-        rows.append(_facts(meta) | {"model_file": Path(name).name, "path": str(folder / name)})
+        rows.append(
+            _facts(meta) | {"model_file": Path(name).name, "sha256": meta["sha256"], "path": str(folder / name)}
+        )
     table = pd.DataFrame(rows)
     table = table[table.model.isin(networks)].assign(order=table.model.map({n: k for k, n in enumerate(networks)}))
     return table.sort_values(["order", "data_type", "granularity", "sparsity"]).drop(columns="order")
 
 
-def run(
-    models: Sequence[str | Path], kernels: Sequence[str], data: str, *, setting: str = "ours", wait_cycles: int = 0
-) -> pd.DataFrame:
-    """Run saved models on kernel sets: a row a pair with KERNELS_COLUMNS, and `error` where a model does not fit.
+def run(models: pd.DataFrame, kernels: dict[str, Sequence[str]], data: str, *, setting="ours", wait_cycles=0):
+    """Run saved models on kernel sets: the table with KERNELS_COLUMNS, and `error` where something went wrong.
 
-    `data` gives the clips that are played; `wait_cycles` are added to each access to RAM that no cache serves. Finished rows come from the cache as long as neither the model nor the
-    code of firmware, engine and emulated board has changed.
+    `models` are rows of `saved_models`; `kernels` maps their granularity to names of kernel sets. "mixed" takes for
+    each operator the fastest of our dense and sparse kernels. `data` gives the clips that are played; `wait_cycles` are
+    added to each access to RAM that no cache serves. Finished models come from the cache as long as neither they nor
+    the code of firmware, engine and emulated board changed.
     """
-    grid = [
-        {"model_file": Path(path).name, "sha256": artifacts.load_model(path)[1]["sha256"], "kernel": kernel}
-        | {"machine_setting": setting, "wait_cycles": wait_cycles, "folder": str(Path(path).parent)}
-        for path in models
-        for kernel in kernels
-    ]
-    folders = {point["model_file"]: point.pop("folder") for point in grid}
+    grid, folders = [], {}
+    for row in models[models.granularity.isin(kernels)].itertuples():
+        folders[row.model_file] = str(Path(row.path).parent)
+        point = {"model_file": row.model_file, "sha256": row.sha256, "kernels": tuple(kernels[row.granularity])}
+        grid.append(point | {"setting": setting, "wait_cycles": wait_cycles})
     fixed = {"folders": folders, "data": data}
     folder = cache.data_folder() / "cache" / "kernels"
     table = sweep.run(measured, grid, folder, version=1, data=_code(), fixed=fixed, n_jobs=1, title="emulated board")
     return table.reindex(columns=[*KERNELS_COLUMNS, "error"])
 
 
-def measured(
-    model_file: str, sha256: str, kernel: str, machine_setting: str, wait_cycles: int, folders: dict, data: str
-) -> dict:
-    """One row of `kernels.csv`: the model over a kernel set on the emulated board, compared with TFLM.
+def measured(model_file: str, sha256: str, kernels: Sequence[str], setting: str, wait_cycles: int, folders, data):
+    """Rows of `kernels.csv`: a model over kernel sets on the emulated board, compared with TFLM.
 
     `accuracy` is what the model's .json says. `cycles_per_mac` is per multiply-accumulate of the file, zeros too.
     `flash_bytes` are constants, the network's code, kernels and libraries, without drivers; `ram_bytes` are
@@ -90,31 +92,49 @@ def measured(
     TFLM's. Energy is time times BOARD_POWER_W. Raises EngineError and what building and running raise.
     """
     tflite, meta = artifacts.load_model(Path(folders[model_file]) / model_file)
-    program = engine.plan(tflite, kernel, name=Path(model_file).stem)
-    board = engine_board.NetworkOnBoard(program, setting=machine_setting)
+    facts, name = _facts(meta), Path(model_file).stem
+    programs = [_program(tflite, kernel, name, facts["granularity"]) for kernel in kernels]
     task, front_end = TaskConfig.from_dict(meta["task"]), FeatureConfig.from_dict(meta["features"])
     clips = material.recordings(data, task, front_end).evaluation["validation"][0]
     clips = clips[:: max(1, len(clips) // CLIPS)][:CLIPS]
     expected = interpreters.run_tflm(tflite, clips)
-    found = [board.run(values) for values in interpreters.quantize_input(clips, program.info.input)]
-    difference = np.abs(np.ravel(found).astype(float) - np.ravel(expected)).max()
-    costs, sizes, macs = board.costs(wait_cycles), board.sizes(), program.info.macs
-    return _facts(meta) | {
-        "engine": "static",
+    rows = []
+    for kernel, program, elf in zip(kernels, programs, engine_board.build(programs, setting), strict=True):
+        board = engine_board.NetworkOnBoard(program, elf)
+        found = [board.run(values) for values in interpreters.quantize_input(clips, program.info.input)]
+        row = facts | {"kernel": kernel, "engine": "static", "machine_setting": setting}
+        rows.append(row | _costs(board, wait_cycles) | _agreement(np.array(found), expected))
+        rows[-1]["fallbacks"] = "; ".join(program.notes)
+    return rows
+
+
+def _program(tflite, kernel, name, granularity):
+    if kernel != "mixed":
+        return engine.plan(tflite, kernel, name=name)
+    sets = ("packed", "simd", *((granularity,) if granularity in KERNEL_SETS else ()))
+    return engine.plan(tflite, "best", engine_board.fastest(tflite, sets, name), name=name)
+
+
+def _costs(board, wait_cycles):
+    costs, sizes = board.costs(wait_cycles), board.sizes()
+    seconds = costs["cycles"] / CLOCK_HZ
+    return {
         "instructions": costs["instructions"],
         "est_cycles": costs["cycles"],
         "low": costs["low"],
         "high": costs["high"],
-        "cycles_per_mac": costs["cycles"] / macs,
-        "est_ms_216mhz": 1e3 * costs["cycles"] / CLOCK_HZ,
+        "cycles_per_mac": costs["cycles"] / board.program.info.macs,
+        "est_ms_216mhz": 1e3 * seconds,
         "flash_bytes": sum(sizes[part] for part in ("constants", "network_code", "kernels", "library")),
         "ram_bytes": sizes["arena"] + sizes["stack"],
-        "bit_exact": bool(difference == 0),
-        "largest_difference": difference,
-        "fallbacks": "; ".join(program.notes),
-        "est_energy_mj": 1e3 * costs["cycles"] / CLOCK_HZ * BOARD_POWER_W,
+        "est_energy_mj": 1e3 * seconds * BOARD_POWER_W,
         "measured_energy_mj": None,
     }
+
+
+def _agreement(found, expected):
+    difference = np.abs(found.astype(float).ravel() - expected.astype(float).ravel()).max()
+    return {"bit_exact": bool(difference == 0), "largest_difference": difference}
 
 
 def thinned(tflite: bytes, sparsity: float) -> bytes:
@@ -137,7 +157,7 @@ def thinned(tflite: bytes, sparsity: float) -> bytes:
 
 def break_even(levels: Sequence[float], cycles: Sequence[float], dense_cycles: float) -> float:
     """Sparsity from which on a kernel is faster than `dense_cycles`, linear between levels; NaN if it never is."""
-    for (x0, y0), (x1, y1) in zip(zip(levels, cycles), zip(levels[1:], cycles[1:]), strict=True):
+    for (x0, y0), (x1, y1) in itertools.pairwise(zip(levels, cycles, strict=True)):
         if y0 >= dense_cycles > y1:
             return x0 + (x1 - x0) * (y0 - dense_cycles) / (y0 - y1)
     return float("nan")

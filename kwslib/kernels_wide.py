@@ -33,6 +33,8 @@ def layer(info: ModelInfo, op: Op) -> Layer:
     types = (source.dtype, weights.dtype, target.dtype)
     if types not in (("float32",) * 3, ("int16", "int8", "int16")) or weights.data is None:
         raise KernelError(f"operator {op.index} ({op.name}) has types {', '.join(types)}, not float32 or int16x8")
+    if any(op.options.get(f"dilation{axis}Factor", 1) != 1 for axis in "HW"):
+        raise KernelError("it is dilated, which no kernel here computes: use larger strides, or TensorFlow Lite Micro")
     suffix = _SUFFIXES[source.dtype]
     if suffix == "s16" and any((*source.zero_points, *weights.zero_points, *target.zero_points)):
         raise KernelError(f"operator {op.index} ({op.name}) has a zero point other than 0")

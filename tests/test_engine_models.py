@@ -108,7 +108,7 @@ def networks(draw):
 
 @st.composite
 def packed_networks(draw):
-    """Networks that the packed and sparse chains take, but for what random weights forbid: paper_cnn in small."""
+    """Networks like paper_cnn in small: the packed chain takes them, but for what random weights forbid."""
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))
     run, stride, rows = 4 * draw(st.integers(1, 3)), draw(st.integers(1, 9)), draw(st.integers(1, 12))
     builder = Builder((1, rows, 8 * stride + run, 1), draw(SCALES), draw(ZERO_POINTS))
@@ -150,8 +150,8 @@ def test_random_networks_equal_tflm(tflm, host, tflite, kernels):
 
 
 @SMALL
-@given(tflite=packed_networks(), kernels=st.sampled_from(["packed", "sparse"]))
-def test_random_networks_of_the_chains_equal_tflm(tflm, host, tflite, kernels):
+@given(tflite=packed_networks(), kernels=st.sampled_from(["packed", "element"]))
+def test_random_networks_like_paper_cnn_equal_tflm(tflm, host, tflite, kernels):
     assume(check(tflite, tflm, host, kernels) is not None)
 
 

@@ -170,8 +170,8 @@ def test_unusual_outputs(request, host, engine, n_in):
 @pytest.mark.parametrize("engine", ["host", "board"])
 def test_accumulators_in_registers(request, host, engine):
     engine, (info, op, values, expected) = request.getfixturevalue(engine), layers("paper_cnn_element-80")[0]
-    for skip in (False, True):
-        found, _ = run(engine, kernels_sparse.weight_first_registers(info, op, skip), values)
+    for lower in (kernels_sparse.weight_first_registers, kernels_sparse.weight_first_registers_skip):
+        found, _ = run(engine, lower(info, op), values)
         np.testing.assert_array_equal(found, expected)
     other = random_layer(12, np.random.default_rng(6).integers(-127, 128, (3, 12)).astype(np.int8))  # a step of 12
     values = np.random.default_rng(7).integers(-128, 128, 108).astype(np.int8)
