@@ -13,11 +13,6 @@ _SECTION = re.compile(r"(\.\S+)\s+0x([0-9a-f]+)\s+0x([0-9a-f]+)(?: load address 
 _PART = re.compile(r" (\*fill\*|\S+)\s+0x([0-9a-f]+)\s+0x([0-9a-f]+)(?: (.*))?")
 _EMPTY_AT_START = (".bss", ".stack", ".sram1", ".dma")  # no bytes in flash
 _NOT_ON_THE_BOARD = (".debug", ".comment", ".ARM.attributes")
-    ".bss",
-    ".stack",
-    ".sram1",
-    ".dma",
-)  # no bytes in flash_NOT_ON_THE_BOARD = (".debug", ".comment", ".ARM.attributes")
 # Members of TFLM's library that are no kernels: its interpreter, allocators, planners, and what reads the model.
 _INTERPRETER = re.compile(
     r"micro_(?!tensor_utils)|memory_|greedy_|linear_|\w*allocat|\w*planner|flatbuffer_|common$|c_api|op_resolver|"

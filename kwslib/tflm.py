@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from kwslib import artifacts, cache, interpreters, tflm_steps, toolchain
+from kwslib.interpreters import InterpreterError, TflmMissingError
 from kwslib.kernels import KernelError
 from kwslib.tflite_graph import ModelFileError, ModelInfo, Op, describe, read_model
 
@@ -28,8 +29,8 @@ MaxPool2D Maximum Mean Minimum MirrorPad Mul Neg NotEqual Pack Pad PadV2 Prelu Q
 ReduceMin Relu Relu6 Reshape ResizeBilinear ResizeNearestNeighbor ReverseV2 Round Rsqrt SelectV2 Shape Sin Slice Softmax
 SpaceToBatchNd SpaceToDepth Split SplitV Sqrt Square SquaredDifference Squeeze StridedSlice Sub Sum Svdf Tanh Transpose
 TransposeConv UnidirectionalSequenceLSTM Unpack VarHandle While ZerosLike
-""".split()
-_METHODS = {name.lower(): name for name in _ADDED} | {"tflmdecode": "Decode"}
+"""
+_METHODS = {name.lower(): name for name in _ADDED.split()} | {"tflmdecode": "Decode"}
 
 
 class TflmError(ValueError):
@@ -68,7 +69,7 @@ def check(tflite: bytes) -> None:
         raise TflmError(f"the model has {len(tflite):,} bytes, the board's flash {MOST_MODEL_BYTES:,}")
     try:
         refusal = interpreters.tflm_refusal(tflite)
-    except interpreters.TflmMissingError:
+    except TflmMissingError:
         return
     if refusal:
         raise TflmError(f"TensorFlow Lite Micro refuses the model: {refusal}")
@@ -78,8 +79,8 @@ def arena_bytes(tflite: bytes) -> int:
     """Arena for the board: what this computer's TFLM uses, and room for the scratch memory of optimised kernels.
 
     On the board structures are smaller (32-bit pointers); CMSIS-NN asks for buffers of two patches of a convolution
-    as int16, a few hundred bytes for each operator, and our kernels for what their steps say. What is truly used is read on
-    the board. Raises TflmError, with the numbers, if no memory holds it.
+    as int16 and for sums of weights; `write_sources` adds what our kernels need. What is truly used is read on the
+    board. Raises TflmError, with the numbers, if no memory holds it.
     """
     info = describe(tflite)
     patches = [info.tensors[op.inputs[1]] for op in info.ops if op.name in ("CONV_2D", "DEPTHWISE_CONV_2D")]
@@ -152,7 +153,7 @@ def _resolver(tflite, name, served, arena) -> str:
         "",
         f"using ModelOps = tflite::MicroMutableOpResolver<{len(methods)}>;",
         "",
-        "// What TensorFlow Lite Micro uses on a 64-bit computer, and room for scratch memory: kwslib.tflm.arena_bytes.",
+        "// What TensorFlow Lite Micro uses on a 64-bit computer, and room for scratch: kwslib.tflm.arena_bytes.",
         f"constexpr unsigned int kArenaBytes = {_rounded(arena)};",
         f"#define ARENA_PLACE{'' if arena <= DTCM_ARENA_BYTES else ' IN_SRAM1'}",
         "",
@@ -222,13 +223,7 @@ def main() -> None:
     words = parser.parse_args()
     try:
         write_sources(words.model, words.folder, words.kernels, words.clips)
-    except (
-        TflmError,
-        KernelError,
-        ModelFileError,
-        interpreters.InterpreterError,
-        interpreters.TflmMissingError,
-    ) as error:
+    except (TflmError, KernelError, ModelFileError, InterpreterError, TflmMissingError) as error:
         sys.exit(f"error: {error}")
 
 

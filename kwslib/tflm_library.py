@@ -50,8 +50,8 @@ def find(root: str | Path) -> Library:
     found = sorted({*root.glob(f"gen/*/lib/{NAME}"), *root.glob(f"lib/{NAME}")})
     if not found:
         raise ToolchainError(
-            f"TFLM_ROOT={root}: no {NAME} in lib/ or gen/*/lib/; build it as TensorFlow Lite Micro's documentation says, "
-            "for a Cortex-M7 with hard float"
+            f"TFLM_ROOT={root}: no {NAME} in lib/ or gen/*/lib/; build it as TensorFlow Lite Micro's documentation "
+            "says, for a Cortex-M7 with hard float"
         )
     _need_tools()
     faults = {path: _wrong_target(path) for path in found}

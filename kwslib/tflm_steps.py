@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from kwslib.kernels import KernelError, Layer, Scratch, Step, plain_layer
+from kwslib.kernels import KernelError, Scratch, Step, plain_layer
 from kwslib.tflite_graph import ModelInfo, Op, describe
 from kwslib.toolchain import SOURCE_FOLDER
 
@@ -120,7 +120,8 @@ def _arrays(members):
 def source(tflite: bytes, info: ModelInfo, served: Mapping[int, Sequence[Step]]) -> str:
     """C file with `our_operators`: constants, layers and a function for each operator.
 
-    `tflite` is the model as it is built in: an array that it holds, aligned to 4, is not repeated. `info` describes the whole model.
+    `tflite` is the model as it is built in: an array that it holds, aligned to 4, is not repeated. `info` describes
+    the whole model.
     """
     lines = [
         "/* Operators that our kernels serve, with their layers and weights; written by kwslib.tflm_steps. */",
