@@ -40,12 +40,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Step:
-    """A call of a kernel: its layer, and how many values of which dtype it writes."""
+    """A call of a kernel: its layer, and how many values of which dtype it writes, aligned to so many bytes."""
 
     kernel: str
     layer: Layer
     n_out: int
     dtype: str
+    alignment: int = 32  # of the output, in bytes
 
 
 def quantize_multiplier(scale: float) -> tuple[int, int]:

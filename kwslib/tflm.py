@@ -116,7 +116,8 @@ def write_sources(path: str | Path, folder: str | Path, kernels: str = "library"
     folder.mkdir(parents=True, exist_ok=True)
     artifacts.write_c_array(folder / "model", written, meta, origin=origin)
     served = {describe(tflite).ops[index].name for index in steps}
-    scratch = max((tflm_steps.scratch_bytes(calls) for calls in steps.values()), default=0)
+    used = [tflm_steps.memory(calls) for calls in steps.values()]
+    scratch = max((memory.n_bytes + memory.alignment for memory in used), default=0)
     _write(folder / "model_ops.h", _resolver(tflite, path.name, served, arena_bytes(tflite) + scratch))
     _write(folder / "our_steps.c", tflm_steps.source(written, describe(tflite), steps))
     _write(folder / "clips.h", _clips(tflite, path, clips))

@@ -53,7 +53,6 @@ def find(root: str | Path) -> Library:
             f"TFLM_ROOT={root}: no {NAME} in lib/ or gen/*/lib/; build it as TensorFlow Lite Micro's documentation "
             "says, for a Cortex-M7 with hard float"
         )
-    _need_tools()
     faults = {path: _wrong_target(path) for path in found}
     fitting = [path for path, fault in faults.items() if not fault]
     if len(fitting) != 1:
@@ -72,8 +71,11 @@ def find(root: str | Path) -> Library:
     return Library(fitting[0], includes, definitions, kernels, _version(root, fitting[0]))
 
 
-def _need_tools() -> None:
-    """Refuse a computer without the C++ half of the cross compiler, which nothing but TFLM needs."""
+def need_compiler() -> None:
+    """Refuse a computer without the C++ half of the cross compiler, which nothing but TFLM needs.
+
+    Raises ToolchainError.
+    """
     compiler = shutil.which(f"{_PREFIX}g++")
     include = ["-x", "c++", "-std=c++17", "-E", "-o", "/dev/null", "-"]
     if compiler:
@@ -184,6 +186,7 @@ def main() -> None:
         sys.exit(__doc__)
     try:
         library = find(sys.argv[1])
+        need_compiler()
     except ToolchainError as error:
         sys.exit(str(error))
     values = {"ARCHIVE": [library.archive], "INCLUDES": library.includes, "DEFINITIONS": library.definitions}

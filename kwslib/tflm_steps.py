@@ -1,6 +1,8 @@
 """Our kernels inside TensorFlow Lite Micro: the C file that gives each operator its calls (`our_kernels.h`)."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,7 +11,7 @@ from kwslib.tflite_graph import ModelInfo, Op, describe
 from kwslib.toolchain import SOURCE_FOLDER
 
 KERNELS_FOLDER = SOURCE_FOLDER / "kernels"
-ALIGNMENT = 32  # OUR_SCRATCH_ALIGNMENT
+ALIGNMENT = 32
 BYTES_BEHIND = 32  # kernels read so far behind their input at most
 SERVED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _PLAIN = {
@@ -57,21 +59,29 @@ def _lowered(info, op, lowerings):
     return None
 
 
-def scratch_bytes(calls: Sequence[Step]) -> int:
-    """Memory between and inside the calls of one operator; see `_layout`."""
-    return _layout(calls)[1]
+@dataclass(frozen=True)
+class Memory:
+    """Scratch memory of one operator: `n_bytes` at a multiple of `alignment`.
 
-
-def _layout(calls):
-    """`(offsets of the outputs of all calls but the last, all bytes, offset of what Scratch members point to)`.
-
-    Outputs alternate between two places; scratch members share a third.
+    `outputs` are the offsets of what all calls but the last write: they alternate between two places. `inside` is the
+    offset of what Scratch members point to, which the calls share.
     """
-    sizes = [_rounded(call.n_out * np.dtype(call.dtype).itemsize + BYTES_BEHIND) for call in calls[:-1]]
-    places = [max(sizes[parity::2], default=0) for parity in (0, 1)]
-    offsets = [places[0] if number % 2 else 0 for number in range(len(sizes))]
-    inside = [sum(_rounded(value.n_bytes) for value in _scratches(call.layer)) for call in calls]
-    return offsets, sum(places) + max(inside), sum(places)
+
+    n_bytes: int
+    alignment: int
+    outputs: tuple[int, ...]
+    inside: int
+
+
+def memory(calls: Sequence[Step]) -> Memory:
+    """Place what lies between and inside the calls of one operator."""
+    alignment = max(ALIGNMENT, *(call.alignment for call in calls))
+    sizes = [call.n_out * np.dtype(call.dtype).itemsize + BYTES_BEHIND for call in calls[:-1]]
+    sizes = [-(-size // alignment) * alignment for size in sizes]
+    first, second = (max(sizes[parity::2], default=0) for parity in (0, 1))
+    offsets = tuple(first if number % 2 else 0 for number in range(len(sizes)))
+    inside = max(sum(_rounded(value.n_bytes) for value in _scratches(call.layer)) for call in calls)
+    return Memory(first + second + inside, alignment, offsets, first + second)
 
 
 def _scratches(layer):
@@ -127,6 +137,8 @@ def source(tflite: bytes, info: ModelInfo, served: Mapping[int, Sequence[Step]])
         "/* Operators that our kernels serve, with their layers and weights; written by kwslib.tflm_steps. */",
         '#include "our_kernels.h"',
         "",
+        "#include <math.h>",
+        "",
         *(f'#include "{path.name}"' for path in sorted(KERNELS_FOLDER.glob("kernels*.h"))),
         "",
         "extern const unsigned char g_model_data[];",
@@ -136,21 +148,22 @@ def source(tflite: bytes, info: ModelInfo, served: Mapping[int, Sequence[Step]])
     for index, calls in served.items():
         op = info.ops[index]
         lines += _operator(tflite, index, calls)
-        sizes = f"{info.tensors[op.inputs[0]].bytes}u, {info.tensors[op.outputs[0]].bytes}u, {scratch_bytes(calls)}u"
-        table.append(f"    {{{op.outputs[0]}, {sizes}, operator_{index}}}, /* {op.name} */")
-    table = table or ["    {-1, 0u, 0u, 0u, 0},"]
+        used = memory(calls)
+        sizes = [info.tensors[op.inputs[0]].bytes, info.tensors[op.outputs[0]].bytes, used.n_bytes, used.alignment]
+        table.append(f"    {{{op.outputs[0]}, {', '.join(map(str, sizes))}, operator_{index}}}, /* {op.name} */")
+    table = table or ["    {-1, 0, 0, 0, 1, 0},"]
     lines += ["const our_operator_t our_operators[] = {", *table, "};", ""]
     return "\n".join([*lines, f"const uint32_t our_operator_count = {len(served)}u;", ""])
 
 
 def _operator(tflite, index, calls):
     """Constants and function of one operator."""
-    constants, body, (offsets, _, inside) = [], [], _layout(calls)
+    constants, body, used = [], [], memory(calls)
     for number, call in enumerate(calls):
         name = f"layer_{index}_{number}"
         members = _members(tflite, call.layer.members, name, constants)
         constants.append(f"static const {call.layer.struct} {name} = {members};")
-        layer, place = f"&{name}", inside
+        layer, place = f"&{name}", used.inside
         if _scratches(call.layer):
             layer = f"&own_{number}"
             body.append(f"    {call.layer.struct} own_{number} = {name};")
@@ -158,8 +171,8 @@ def _operator(tflite, index, calls):
                 if isinstance(value, Scratch):
                     body.append(f"    own_{number}.{member} = (void *)(scratch + {place});")
                     place += _rounded(value.n_bytes)
-        read = f"(const void *)(scratch + {offsets[number - 1]})" if number else "input"
-        write = "output" if number == len(calls) - 1 else f"(void *)(scratch + {offsets[number]})"
+        read = f"(const void *)(scratch + {used.outputs[number - 1]})" if number else "input"
+        write = "output" if number == len(calls) - 1 else f"(void *)(scratch + {used.outputs[number]})"
         body.append(f"    {call.kernel}({layer}, {read}, {write});")
     head = f"static void operator_{index}(const void *input, void *output, uint8_t *scratch)"
     return [*constants, "", head, "{", "    (void)scratch;", *body, "}", ""]
@@ -176,7 +189,7 @@ def _members(tflite, members, name, constants):
         elif isinstance(value, np.ndarray):
             text = _array(tflite, value, f"{name}_{member}", constants)
         else:
-            text = f"{value!r}f" if isinstance(value, float) else str(int(value))
+            text = _literal(value)
         texts.append(f".{member} = {text}")
     return "{" + ", ".join(texts) + "}"
 
@@ -187,7 +200,13 @@ def _array(tflite, values, name, constants):
     place = tflite.find(content) if len(content) >= 64 else -1
     if place >= 0 and place % 4 == 0:
         return f"(const {kind} *)(const void *)(g_model_data + {place})"
-    form = (lambda value: f"{float(value)!r}f") if kind == "float" else str
-    items = ",".join(map(form, values.ravel().tolist()))
+    items = ",".join(map(_literal, values.ravel().tolist()))
     constants.append(f"static const {kind} {name}[] __attribute__((aligned(32))) = {{{items}}};")
     return name
+
+
+def _literal(value) -> str:
+    """A number in C; a float with all its bits."""
+    if not isinstance(value, float):
+        return str(int(value))
+    return f"{'-' if value < 0 else ''}INFINITY" if math.isinf(value) else f"{value.hex()}f"

@@ -46,7 +46,7 @@ TfLiteStatus prepare(TfLiteContext *context, TfLiteNode *node)
     if (data->op->scratch_bytes == 0) {
         return kTfLiteOk;
     }
-    return context->RequestScratchBufferInArena(context, data->op->scratch_bytes + OUR_SCRATCH_ALIGNMENT,
+    return context->RequestScratchBufferInArena(context, data->op->scratch_bytes + data->op->scratch_alignment,
                                                 &data->scratch_index);
 }
 
@@ -55,12 +55,12 @@ TfLiteStatus invoke(TfLiteContext *context, TfLiteNode *node)
     const auto *data = static_cast<const OperatorData *>(node->user_data);
     const TfLiteEvalTensor *input = tflite::micro::GetEvalInput(context, node, 0);
     TfLiteEvalTensor *output = tflite::micro::GetEvalOutput(context, node, 0);
-    uintptr_t scratch = 0;
+    uint8_t *scratch = nullptr;
     if (data->scratch_index >= 0) {
-        scratch = reinterpret_cast<uintptr_t>(context->GetScratchBuffer(context, data->scratch_index));
-        scratch = (scratch + OUR_SCRATCH_ALIGNMENT - 1) & ~static_cast<uintptr_t>(OUR_SCRATCH_ALIGNMENT - 1);
+        scratch = static_cast<uint8_t *>(context->GetScratchBuffer(context, data->scratch_index));
+        scratch += -reinterpret_cast<uintptr_t>(scratch) % data->op->scratch_alignment; // up to the next multiple
     }
-    data->op->run(input->data.raw, output->data.raw, reinterpret_cast<uint8_t *>(scratch));
+    data->op->run(input->data.raw, output->data.raw, scratch);
     return kTfLiteOk;
 }
 

@@ -5,11 +5,10 @@
 #include <stdint.h>
 
 /* One operator of the model. `run` goes from its input tensor to its output tensor; `scratch` is memory that holds
- * nothing between two calls, aligned to OUR_SCRATCH_ALIGNMENT. */
-#define OUR_SCRATCH_ALIGNMENT 32u
+ * nothing between two calls. */
 typedef struct {
     int32_t output_tensor; /* index in the .tflite: tells operators of a kind apart */
-    uint32_t input_bytes, output_bytes, scratch_bytes;
+    uint32_t input_bytes, output_bytes, scratch_bytes, scratch_alignment;
     void (*run)(const void *input, void *output, uint8_t *scratch);
 } our_operator_t;
 
