@@ -128,9 +128,11 @@ def build(
 ) -> Path:
     """Build a program of PROGRAMS for a model with the TFLM at `root` (see `tflm_library.find`); returns its ELF file.
 
-    Raises TflmError, ModelFileError, `toolchain.ToolchainError`.
+    Raises TflmError, ModelFileError, `toolchain.ToolchainError`, and KernelError if our kernels take no operator.
     """
-    check(read_model(model))
+    tflite = read_model(model)
+    check(tflite)
+    tflm_steps.steps(tflite, kernels)
     options = {"TFLM_ROOT": Path(root), "TFLM_MODEL": Path(model), "TFLM_KERNELS": kernels}
     if clips:
         options["TFLM_CLIPS"] = Path(clips)

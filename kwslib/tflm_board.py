@@ -1,11 +1,18 @@
-"""A network in TensorFlow Lite Micro on the emulated board: outputs, costs, and what it takes of flash and RAM."""
+"""A network in TensorFlow Lite Micro on the emulated board: outputs, costs, and what it takes of flash and RAM.
 
+TFLM_ROOT=folder python -m kwslib.tflm_board MODEL.tflite ...     the rows of models, on noise
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from kwslib import interpreters, link_map, tflm, tflm_library, tflm_steps, toolchain
+from kwslib.kernels import KernelError
 from kwslib.tflite_graph import describe, read_model
 
 CORE_HZ = 216_000_000
@@ -102,3 +109,73 @@ def measure(model: str | Path, root: str | Path, kernels: str, features: np.ndar
     row |= {"est_ms_216mhz": round(1e3 * mean.cycles / CORE_HZ, 3), "flash_bytes": flash_bytes(elf)}
     row |= {"arena_bytes": board.arena_bytes, "stack_bytes": board.stack_bytes, "bit_exact": equal}
     return row | {"clips": len(inputs)}, link_map.split(elf.with_suffix(".map"))
+
+
+def roots() -> list[Path]:
+    """Folders in the environment variable TFLM_ROOT, separated as those of PATH; empty where it is not set."""
+    return [Path(folder) for folder in os.environ.get("TFLM_ROOT", "").split(os.pathsep) if folder]
+
+
+def compare(clips: Mapping[Path, np.ndarray], folders: Sequence[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Measure models (path to features) with the library in each folder, and our kernels in the last: `(rows, parts)`.
+
+    `rows` has COLUMNS; `parts` model, kernels, group, flash and ram. What our kernels do not take has no row.
+    """
+    jobs = [(folder, "library") for folder in folders] + [(folders[-1], name) for name in tflm_steps.KERNELS]
+    rows, parts = [], []
+    for model, features in clips.items():
+        for folder, kernels in jobs:
+            try:
+                row, split = measure(model, folder, kernels, features)
+            except KernelError:
+                continue
+            rows.append(row)
+            parts.append(split.reset_index().assign(model=row["model"], kernels=row["kernels"]))
+    columns = ["model", "kernels", "group", "flash", "ram"]
+    return pd.DataFrame(rows, columns=COLUMNS), pd.concat(parts, ignore_index=True)[columns]
+
+
+def tables(clips: Mapping[Path, np.ndarray], folders: Sequence[Path], results: str | Path):
+    """`compare`, or the tables that lie in `results` where there is no TFLM or no compiler: `(rows, parts, remark)`.
+
+    The remark says in one line which of the two it is. Raises TflmError if there is no table either.
+    """
+    try:
+        if not folders:
+            raise toolchain.ToolchainError("the environment variable TFLM_ROOT names no built TensorFlow Lite Micro")
+        rows, parts = compare(clips, folders)
+        return rows, parts, f"measured here with TensorFlow Lite Micro {rows.tflm_version[0]}"
+    except toolchain.ToolchainError as error:
+        names = [Path(results) / "tables" / f"{name}.csv" for name in ("tflm", "tflm_memory")]
+        if not all(path.is_file() for path in names):
+            raise tflm.TflmError(f"{error}; and there is no {names[0]} from an earlier run") from None
+        rows, parts = map(pd.read_csv, names)
+        versions = ", ".join(rows.tflm_version.unique())
+        remark = f"not measured here ({error}): figures of tables/tflm.csv, TensorFlow Lite Micro {versions}"
+        return rows, parts, remark
+
+
+def noise(tflite: bytes, n_clips: int = 2) -> np.ndarray:
+    """Noise as features float32 [n, ...] that fills the range of the model's input."""
+    tensor = describe(tflite).input
+    scale, zero_point = (tensor.scales[0], tensor.zero_points[0]) if tensor.scales else (1 / 64, 0)
+    values = np.random.default_rng(0).normal(-zero_point * scale, 50 * scale, (n_clips, *tensor.shape[1:]))
+    return values.astype(np.float32)
+
+
+def main() -> None:
+    """Print the rows of models."""
+    from kwslib.firmware import BoardError
+    from kwslib.tflite_graph import ModelFileError
+
+    if len(sys.argv) < 2 or not roots():
+        sys.exit(__doc__)
+    try:
+        clips = {Path(path): noise(read_model(path)) for path in sys.argv[1:]}
+        print(compare(clips, roots())[0].to_string(index=False))
+    except (BoardError, ModelFileError, tflm.TflmError, toolchain.ToolchainError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
