@@ -76,7 +76,7 @@ def calibration_features(
     return _calibration(training, front_end, per_class, seed, classes)
 
 
-def test_clips(data: str, task: TaskConfig, front_end: FeatureConfig, n_clips: int) -> tuple[np.ndarray, list[str]]:
+def sample_clips(data: str, task: TaskConfig, front_end: FeatureConfig, n_clips: int) -> tuple[np.ndarray, list[str]]:
     """Features float32 [n, frames, bands] of a few test clips, of each class in turn, and what is said in them.
 
     `front_end` has its normalisation settled. Raises what `dataset.load_index` raises.
