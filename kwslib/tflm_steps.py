@@ -13,7 +13,6 @@ from kwslib.toolchain import SOURCE_FOLDER
 KERNELS_FOLDER = SOURCE_FOLDER / "kernels"
 ALIGNMENT = 32
 BYTES_BEHIND = 32  # kernels read so far behind their input at most
-SERVED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _PLAIN = {
     "CONV_2D": "convolve_s8",
     "DEPTHWISE_CONV_2D": "depthwise_convolve_s8",
@@ -23,12 +22,14 @@ _PLAIN = {
 
 def plain(info: ModelInfo, op: Op) -> list[Step]:
     """An int8 operator with weights by its plain kernel. Raises KernelError."""
+    if op.name not in _PLAIN:
+        raise KernelError(f"operator {op.index} is {op.name}: it has no weights")
     layer = plain_layer(info, op)
     return [Step(_PLAIN[op.name], layer, info.tensors[op.outputs[0]].size, "int8")]
 
 
 # Sets of kernels, best first: an operator that one does not take goes to the next. A lowering takes the operator's
-# input tensor to its output tensor, as the .tflite has them.
+# input tensor (or its two, in the first step) to its output tensor, as the .tflite has them.
 KERNELS: dict[str, tuple[Callable[[ModelInfo, Op], list[Step]], ...]] = {"plain": (plain,)}
 
 
@@ -41,7 +42,7 @@ def steps(tflite: bytes, kernels: str) -> dict[int, list[Step]]:
     if kernels == "library":
         return {}
     info, found = describe(tflite), {}
-    for kind in SERVED:
+    for kind in dict.fromkeys(op.name for op in info.ops):
         calls = {op.index: _lowered(info, op, KERNELS[kernels]) for op in info.ops if op.name == kind}
         if all(calls.values()):
             found |= calls
@@ -103,7 +104,7 @@ def without_weights(tflite: bytes, served: Mapping[int, Sequence[Step]]) -> byte
 
     info = describe(tflite)
     arrays = [array.tobytes() for calls in served.values() for call in calls for array in _arrays(call.layer.members)]
-    cut = [info.ops[index].inputs[1] for index in served]
+    cut = [index for number in served for index in info.ops[number].inputs[1:2] if info.ops[number].macs]
     cut = {index for index in cut if info.tensors[index].data.tobytes() not in arrays}
     others = {i for op in info.ops if op.index not in served for i in op.inputs}
     if not cut - others:
@@ -147,16 +148,22 @@ def source(tflite: bytes, info: ModelInfo, served: Mapping[int, Sequence[Step]])
     table = []
     for index, calls in served.items():
         op = info.ops[index]
-        lines += _operator(tflite, index, calls)
+        lines += _operator(tflite, index, calls, len(_activations(info, op)))
         used = memory(calls)
-        sizes = [info.tensors[op.inputs[0]].bytes, info.tensors[op.outputs[0]].bytes, used.n_bytes, used.alignment]
+        sizes = [len(_activations(info, op)), info.tensors[op.inputs[0]].bytes, info.tensors[op.outputs[0]].bytes]
+        sizes += [used.n_bytes, used.alignment]
         table.append(f"    {{{op.outputs[0]}, {', '.join(map(str, sizes))}, operator_{index}}}, /* {op.name} */")
-    table = table or ["    {-1, 0, 0, 0, 1, 0},"]
+    table = table or ["    {-1, 0, 0, 0, 0, 1, 0},"]
     lines += ["const our_operator_t our_operators[] = {", *table, "};", ""]
     return "\n".join([*lines, f"const uint32_t our_operator_count = {len(served)}u;", ""])
 
 
-def _operator(tflite, index, calls):
+def _activations(info, op):
+    """Inputs of an operator that are computed; they come before the constant ones."""
+    return [index for index in op.inputs if info.tensors[index].data is None]
+
+
+def _operator(tflite, index, calls, n_inputs=1):
     """Constants and function of one operator."""
     constants, body, used = [], [], memory(calls)
     for number, call in enumerate(calls):
@@ -171,10 +178,14 @@ def _operator(tflite, index, calls):
                 if isinstance(value, Scratch):
                     body.append(f"    own_{number}.{member} = (void *)(scratch + {place});")
                     place += _rounded(value.n_bytes)
-        read = f"(const void *)(scratch + {used.outputs[number - 1]})" if number else "input"
+        read = (
+            f"(const void *)(scratch + {used.outputs[number - 1]})"
+            if number
+            else ", ".join(f"inputs[{n}]" for n in range(n_inputs))
+        )
         write = "output" if number == len(calls) - 1 else f"(void *)(scratch + {used.outputs[number]})"
         body.append(f"    {call.kernel}({layer}, {read}, {write});")
-    head = f"static void operator_{index}(const void *input, void *output, uint8_t *scratch)"
+    head = f"static void operator_{index}(const void *const inputs[], void *output, uint8_t *scratch)"
     return [*constants, "", head, "{", "    (void)scratch;", *body, "}", ""]
 
 

@@ -16,13 +16,19 @@ FIRMWARE = toolchain.SOURCE_FOLDER
 FLOAT, DENSE = "paper6_paper_cnn_ours_s0_float32", "paper6_paper_cnn_element-80_s0"
 
 
+SIZES = ("inputs", "input_bytes", "output_bytes", "scratch_bytes", "scratch_alignment")
+
+
 class Operator(ctypes.Structure):
     """our_operator_t."""
 
     _fields_ = [
         ("output_tensor", ctypes.c_int32),
-        *((name, ctypes.c_uint32) for name in ("input_bytes", "output_bytes", "scratch_bytes", "scratch_alignment")),
-        ("run", ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)),
+        *(
+            (name, ctypes.c_uint32)
+            for name in ("inputs", "input_bytes", "output_bytes", "scratch_bytes", "scratch_alignment")
+        ),
+        ("run", ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_void_p), ctypes.c_void_p, ctypes.c_void_p)),
     ]
 
 
@@ -49,7 +55,7 @@ def run(operator, values):
     place = ctypes.addressof(ctypes.c_char.from_buffer(scratch))
     place += -place % operator.scratch_alignment
     padded = np.pad(values.ravel(), (0, 32))
-    operator.run(padded.ctypes.data, output.ctypes.data, place)
+    operator.run((ctypes.c_void_p * 1)(padded.ctypes.data), output.ctypes.data, place)
     return output
 
 
@@ -124,9 +130,10 @@ def test_scratch_members_point_behind_the_outputs():
     calls = [Step("some_kernel", layer, 10, "int16"), Step("other_kernel", layer, 4, "int8")]
     used = tflm_steps.memory(calls)
     assert (used.outputs, used.inside, used.n_bytes) == ((0,), 64, 64 + 64 + 32)
+    assert "kernel(&own_0, inputs[0], inputs[1], " in "\n".join(tflm_steps._operator(b"", 7, calls, n_inputs=2))
     text = "\n".join(tflm_steps._operator(b"", 7, calls))
     assert "own_0.first = (void *)(scratch + 64);" in text and "own_1.second = (void *)(scratch + 128);" in text
-    assert "some_kernel(&own_0, input, (void *)(scratch + 0));" in text
+    assert "some_kernel(&own_0, inputs[0], (void *)(scratch + 0));" in text
     assert "other_kernel(&own_1, (const void *)(scratch + 0), output);" in text
     assert ".scale = 0x1.0000000000000p-1f" in text
 

@@ -53,14 +53,17 @@ TfLiteStatus prepare(TfLiteContext *context, TfLiteNode *node)
 TfLiteStatus invoke(TfLiteContext *context, TfLiteNode *node)
 {
     const auto *data = static_cast<const OperatorData *>(node->user_data);
-    const TfLiteEvalTensor *input = tflite::micro::GetEvalInput(context, node, 0);
+    const void *inputs[OUR_INPUTS] = {};
+    for (uint32_t i = 0; i < data->op->inputs && i < OUR_INPUTS; i++) {
+        inputs[i] = tflite::micro::GetEvalInput(context, node, static_cast<int>(i))->data.raw;
+    }
     TfLiteEvalTensor *output = tflite::micro::GetEvalOutput(context, node, 0);
     uint8_t *scratch = nullptr;
     if (data->scratch_index >= 0) {
         scratch = static_cast<uint8_t *>(context->GetScratchBuffer(context, data->scratch_index));
         scratch += -reinterpret_cast<uintptr_t>(scratch) % data->op->scratch_alignment; // up to the next multiple
     }
-    data->op->run(input->data.raw, output->data.raw, scratch);
+    data->op->run(inputs, output->data.raw, scratch);
     return kTfLiteOk;
 }
 

@@ -4,12 +4,14 @@
 
 #include <stdint.h>
 
-/* One operator of the model. `run` goes from its input tensor to its output tensor; `scratch` is memory that holds
+/* One operator of the model. `run` goes from its input tensors to its output tensor; `scratch` is memory that holds
  * nothing between two calls. */
+#define OUR_INPUTS 2u
 typedef struct {
     int32_t output_tensor; /* index in the .tflite: tells operators of a kind apart */
+    uint32_t inputs;        /* tensors that are computed: 1 or OUR_INPUTS, before weights and bias */
     uint32_t input_bytes, output_bytes, scratch_bytes, scratch_alignment;
-    void (*run)(const void *input, void *output, uint8_t *scratch);
+    void (*run)(const void *const inputs[], void *output, uint8_t *scratch);
 } our_operator_t;
 
 #ifdef __cplusplus
