@@ -36,7 +36,18 @@ FORMATS = {
     "qat": "#d55e00",
 }
 ENGINES = {"reference": "#999999", "cmsis_nn": "#0072b2", "cmsis_nn, ours (plain)": "#009e73"}
-COLOURS = NETWORKS | GRANULARITIES | FORMATS | ENGINES
+PARTS = {
+    "weights": "#0072b2",
+    "kernels": "#009e73",
+    "interpreter": "#e69f00",
+    "front end": "#f0e442",
+    "libc": "#cc79a7",
+    "board and start-up": "#999999",
+    "application": "#000000",
+    "arena": "#56b4e9",
+    "stack": "#d55e00",
+}
+COLOURS = NETWORKS | GRANULARITIES | FORMATS | ENGINES | PARTS
 MARKERS = {"paper_cnn": "o", "ds_cnn": "s", "tc_resnet_w2": "^"}
 
 
@@ -165,15 +176,13 @@ def draw_times(axis, table: pd.DataFrame) -> None:
 
 
 def draw_parts(axis, table: pd.DataFrame, column: str, title: str) -> None:
-    """Draw kB of each program as a bar of its parts: columns program, group, and `column` (bytes)."""
+    """Draw kB of each program as a bar of its parts: columns program, group, and `column` (bytes); no legend."""
     parts = table.pivot(index="program", columns="group", values=column)
     parts = parts.loc[table.program.unique(), table.group.unique()] / 1e3
     left = np.zeros(len(parts))
-    for number, group in enumerate(parts.columns[parts.sum() > 0]):
-        colour = PALETTE[number % len(PALETTE)]
-        axis.barh(parts.index, parts[group], left=left, color=colour, label=group)
+    for group in parts.columns:
+        axis.barh(parts.index, parts[group], left=left, color=COLOURS.get(group), label=group, height=0.6)
         left += parts[group].to_numpy()
     axis.set(title=title, xlabel="kB")
     axis.invert_yaxis()
     axis.tick_params(axis="y", labelsize=6)
-    axis.legend(fontsize=5)
