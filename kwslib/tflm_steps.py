@@ -41,6 +41,8 @@ def steps(tflite: bytes, kernels: str) -> dict[int, list[Step]]:
     """
     if kernels == "library":
         return {}
+    if kernels not in KERNELS:
+        raise KernelError(f"kernels = {kernels!r}: allowed is {', '.join(map(repr, ['library', *KERNELS]))}")
     info, found = describe(tflite), {}
     for kind in dict.fromkeys(op.name for op in info.ops):
         calls = {op.index: _lowered(info, op, KERNELS[kernels]) for op in info.ops if op.name == kind}
