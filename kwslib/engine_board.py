@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kwslib import engine, engine_c, toolchain
+from kwslib import engine, engine_c, link_map, toolchain
 from kwslib.engine import EngineError, Program
 from kwslib.kernel_sets import NO_STEP
 
@@ -18,7 +18,6 @@ SETTINGS = {"ours": {}, "paper": {"CACHES": "OFF", "ARENA": ".sram1"}}
 COSTS = ("instructions", "cycles", "low", "high")
 _RUN = "network_run"
 _PAINT = 0xA5
-_MAP_LINE = re.compile(r"^ (\.[\w.]+)(?:\n)?\s+0x([0-9a-f]+)\s+0x([0-9a-f]+) (\S+)$", re.MULTILINE)
 
 
 def build(programs: Iterable[Program], setting: str = "ours") -> list[Path]:
@@ -144,11 +143,9 @@ class NetworkOnBoard:
         drivers, the bench). RAM: arena, stack.
         """
         found = dict.fromkeys(("constants", "network_code", "kernels", "library", "board"), 0)
-        text = self.elf.with_suffix(".map").read_text(encoding="utf-8")
-        for section, address, n_bytes, place in _MAP_LINE.findall(text[text.index("Linker script and memory map") :]):
-            low, high = toolchain.REGIONS["flash"]
-            if low <= int(address, 16) < high:
-                found[_part(section, place)] += int(n_bytes, 16)
+        parts = link_map.read(self.elf.with_suffix(".map"))
+        for row in parts[parts.load].itertuples():
+            found[_part(row.input, row.object)] += row.bytes
         self._ran()
         return found | {"arena": self.program.arena_bytes, "stack": self._stack_bytes}
 

@@ -76,6 +76,19 @@ def calibration_features(
     return _calibration(training, front_end, per_class, seed, classes)
 
 
+def sample_clips(data: str, task: TaskConfig, front_end: FeatureConfig, n_clips: int) -> tuple[np.ndarray, list[str]]:
+    """Features float32 [n, frames, bands] of a few test clips, of each class in turn, and what is said in them.
+
+    `front_end` has its normalisation settled. Raises what `dataset.load_index` raises.
+    """
+    rows = dataset.select(dataset.load_index(data, task, front_end), task, "testing")
+    turn = rows.groupby("label").cumcount()
+    place = rows.label.map(task.labels.index)
+    rows = rows.iloc[np.lexsort((place, turn))[:n_clips]]
+    clips, good, _ = dataset.load_clips(rows, front_end)
+    return features.batch_features(clips, front_end), good.label.tolist()
+
+
 def _calibration(training, front_end, per_class, seed, classes=()):
     chosen = quantize.calibration_clips(training.label.to_numpy(), per_class, seed, classes)
     clips, _, _ = dataset.load_clips(training.iloc[chosen], front_end)

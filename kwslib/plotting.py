@@ -35,7 +35,24 @@ FORMATS = {
     "int16x8": "#0072b2",
     "qat": "#d55e00",
 }
-COLOURS = NETWORKS | GRANULARITIES | FORMATS
+ENGINES = {
+    "reference": "#999999",
+    "cmsis_nn": "#0072b2",
+    "cmsis_nn, ours (plain)": "#009e73",
+    "cmsis_nn, ours (simd)": "#d55e00",
+}
+PARTS = {
+    "weights": "#0072b2",
+    "kernels": "#009e73",
+    "interpreter": "#e69f00",
+    "front end": "#f0e442",
+    "libc": "#cc79a7",
+    "board and start-up": "#999999",
+    "application": "#000000",
+    "arena": "#56b4e9",
+    "stack": "#d55e00",
+}
+COLOURS = NETWORKS | GRANULARITIES | FORMATS | ENGINES | PARTS
 MARKERS = {"paper_cnn": "o", "ds_cnn": "s", "tc_resnet_w2": "^"}
 
 
@@ -148,3 +165,29 @@ def draw_cost(axis, table: pd.DataFrame, cost: str, value: str, front: pd.DataFr
     axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_formatter(ticker.NullFormatter())
+
+
+def draw_times(axis, table: pd.DataFrame) -> None:
+    """Draw estimated ms of each model and kernels, low to high: columns model, kernels, est_ms_216mhz, cycles."""
+    models = list(table.model.unique())
+    for number, (kernels, rows) in enumerate(table.groupby("kernels", sort=False)):
+        places = [models.index(name) + 0.2 * (number - (table.kernels.nunique() - 1) / 2) for name in rows.model]
+        ranges = [(rows.est_cycles - rows.low) / 216e3, (rows.high - rows.est_cycles) / 216e3]
+        colour = COLOURS.get(kernels, PALETTE[number % len(PALETTE)])
+        axis.errorbar(places, rows.est_ms_216mhz, ranges, fmt="o", capsize=2, color=colour, label=kernels)
+    axis.set(yscale="log", ylabel="estimated ms at 216 MHz")
+    axis.set_xticks(range(len(models)), models, rotation=20, ha="right", fontsize=6)
+    axis.legend(fontsize=6)
+
+
+def draw_parts(axis, table: pd.DataFrame, column: str, title: str) -> None:
+    """Draw kB of each program as a bar of its parts: columns program, group, and `column` (bytes); no legend."""
+    parts = table.pivot(index="program", columns="group", values=column)
+    parts = parts.loc[table.program.unique(), table.group.unique()] / 1e3
+    left = np.zeros(len(parts))
+    for group in parts.columns:
+        axis.barh(parts.index, parts[group], left=left, color=COLOURS.get(group), label=group, height=0.6)
+        left += parts[group].to_numpy()
+    axis.set(title=title, xlabel="kB")
+    axis.invert_yaxis()
+    axis.tick_params(axis="y", labelsize=6)

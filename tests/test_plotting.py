@@ -85,7 +85,7 @@ def test_counts_keep_all_digits_beside_a_missing_value(tmp_path):
 def test_colours_are_distinct():
     for name, colour in plotting.COLOURS.items():
         assert matplotlib.colors.is_color_like(colour), name
-    kinds = (plotting.NETWORKS, plotting.GRANULARITIES, plotting.FORMATS)
+    kinds = (plotting.NETWORKS, plotting.GRANULARITIES, plotting.FORMATS, plotting.ENGINES, plotting.PARTS)
     assert all(len(set(kind.values())) == len(kind) for kind in kinds)
     assert len(plotting.COLOURS) == sum(map(len, kinds))  # no name in two kinds
 
