@@ -154,7 +154,7 @@ def test_a_kind_is_served_whole_or_not_at_all(monkeypatch):
     assert set(tflm_steps.steps(tflite, "first")) == {0}  # one dense layer fits, the others do not
     with pytest.raises(KernelError, match=r"no operator of the model fits our kernels \(refuse\)"):
         tflm_steps.steps(tflite, "refuse")
-    with pytest.raises(KernelError, match="kernels = 'best': allowed is 'library', 'plain', "):
+    with pytest.raises(KernelError, match="kernels = 'best': allowed is 'library', 'simd', 'plain', "):
         tflm_steps.steps(tflite, "best")
     with pytest.raises(KernelError, match=r"fits our kernels \(plain\)"):
         tflm_steps.steps(read_model(MODELS / f"{FLOAT}.tflite"), "plain")
