@@ -2,7 +2,7 @@
 # make test     tests and lint
 # make lab      open JupyterLab
 # make firmware build the firmware for the board -> data/build/stm32f746g-disco/
-# make tools    the cross compiler for the firmware, from Debian's packages (part of make test)
+# make tools    the cross compiler for the firmware, from Debian's packages (part of make run and make test)
 # make results DATA=folder   execute the notebooks in full mode on a Speech Commands folder, in place
 #                            (ONLY="03 04" for some of them)
 # make clean    remove the virtual environment and results/quick (data/ stays)
@@ -27,7 +27,7 @@ debian = if [ "$$(id -u)" = 0 ]; then sudo=; elif sudo -n true 2>/dev/null; then
 .PHONY: run test lab firmware results tools clean
 .DELETE_ON_ERROR:
 
-run: $(READY)
+run: $(READY) tools
 	@$(BIN)/python -m kwslib notebooks --mode quick --data synthetic --results results/quick
 
 test: $(READY) tools

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kwslib import engine, engine_c, link_map, toolchain
+from kwslib import cache, engine, engine_c, link_map, toolchain
 from kwslib.engine import EngineError, Program
 from kwslib.kernel_sets import NO_STEP
 
@@ -30,7 +30,9 @@ def build(programs: Iterable[Program], setting: str = "ours") -> list[Path]:
     folders = [engine_c.cached_c(program).resolve() for program in programs]
     options = {"BENCH_NETWORKS": ";".join(map(str, dict.fromkeys(folders)))} | SETTINGS[setting]
     names = [f"bench_network_{folder.name}" for folder in folders]
-    folder = toolchain.build("bench", options=options, targets=names)
+    # One folder for all networks, so that the kernels are compiled once.
+    folder = cache.data_folder() / "build" / f"networks-{setting}"
+    folder = toolchain.build("bench", options=options, targets=names, folder=folder)
     return [folder / f"{name}.elf" for name in names]
 
 

@@ -16,7 +16,7 @@ CLOCK_HZ = 216e6
 BOARD_POWER_W = (
     0.447  # of an F746 board while it computes, nearly the same for all networks: Banbury et al., MLSys 2021
 )
-CLIPS = 3  # that every program answers
+CLIPS = {"ours": 3, "paper": 1}  # that every program answers, by machine setting
 KERNELS_COLUMNS = ["dataset", "model", "task", "accuracy", "n_test", "granularity", "sparsity", "data_type", "kernel"]
 KERNELS_COLUMNS += ["engine", "machine_setting", "instructions", "est_cycles", "low", "high", "cycles_per_mac"]
 KERNELS_COLUMNS += ["est_ms_216mhz", "flash_bytes", "ram_bytes", "bit_exact", "largest_difference", "fallbacks"]
@@ -31,6 +31,7 @@ RUNGS = {
     "int16x8": (*_LOOPS, "simd_long", "simd", "simd_expand", "best"),
     "int8": (*_LOOPS, "simd", "best"),
 }
+RIVALS = ("plain", "weight_first", "weight_first_registers", "best")  # dense kernels, for the break-even
 # Kernel sets that profit from the zeros of each granularity.
 _SKIPPING = ("skip", "weight_first_skip", "weight_first_registers_skip")
 OWN = {
@@ -96,7 +97,7 @@ def measured(model_file: str, sha256: str, kernels: Sequence[str], setting: str,
     programs = [_program(tflite, kernel, name, facts["granularity"]) for kernel in kernels]
     task, front_end = TaskConfig.from_dict(meta["task"]), FeatureConfig.from_dict(meta["features"])
     clips = material.recordings(data, task, front_end).evaluation["validation"][0]
-    clips = clips[:: max(1, len(clips) // CLIPS)][:CLIPS]
+    clips = clips[:: max(1, len(clips) // CLIPS[setting])][: CLIPS[setting]]
     expected = interpreters.run_tflm(tflite, clips)
     rows = []
     for kernel, program, elf in zip(kernels, programs, engine_board.build(programs, setting), strict=True):
@@ -156,7 +157,12 @@ def thinned(tflite: bytes, sparsity: float) -> bytes:
 
 
 def break_even(levels: Sequence[float], cycles: Sequence[float], dense_cycles: float) -> float:
-    """Sparsity from which on a kernel is faster than `dense_cycles`, linear between levels; NaN if it never is."""
+    """Sparsity from which on a kernel is faster than `dense_cycles`, linear between levels; NaN if it never is.
+
+    The lowest level where it is faster from there on.
+    """
+    if cycles[0] < dense_cycles:
+        return levels[0]
     for (x0, y0), (x1, y1) in itertools.pairwise(zip(levels, cycles, strict=True)):
         if y0 >= dense_cycles > y1:
             return x0 + (x1 - x0) * (y0 - dense_cycles) / (y0 - y1)
@@ -166,11 +172,11 @@ def break_even(levels: Sequence[float], cycles: Sequence[float], dense_cycles: f
 def break_even_table(path: str | Path, kernels: Sequence[str], levels: Sequence[float]) -> pd.DataFrame:
     """Sparsity at which kernel sets overtake dense ones on a model thinned to `levels`, for the int8 model at `path`.
 
-    A row a kernel set, rival and level: kernel, against ("plain" or "best", the dense model's kernels), sparsity,
+    A row a kernel set, rival and level: kernel, against (one of RIVALS, the dense model's kernels), sparsity,
     est_cycles, dense_cycles, break_even (NaN if not reached).
     """
     tflite, rows = artifacts.load_model(path)[0], []
-    rivals = {rival: _cycles(tflite, rival) for rival in ("plain", "best")}
+    rivals = {rival: _cycles(tflite, rival) for rival in RIVALS}
     for kernel in kernels:
         cycles = [_cycles(thinned(tflite, level), kernel) for level in levels]
         for rival, dense in rivals.items():
@@ -180,8 +186,8 @@ def break_even_table(path: str | Path, kernels: Sequence[str], levels: Sequence[
     return pd.DataFrame(rows)
 
 
-def _cycles(tflite, kernels):
-    program = engine.plan(tflite, kernels)
+def _cycles(tflite, kernels, choices=None):
+    program = engine.plan(tflite, kernels, choices)
     board = engine_board.NetworkOnBoard(program)
     board.run(np.zeros(program.info.input.size, program.info.input.dtype))
     return board.costs()["cycles"]

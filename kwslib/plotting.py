@@ -53,6 +53,8 @@ PARTS = {
     "stack": "#d55e00",
 }
 COLOURS = NETWORKS | GRANULARITIES | FORMATS | ENGINES | PARTS
+# of kernel sets in one figure
+LINES = {"mixed": "-", "best": "-", "skip": ":", "weight_first_skip": "--", "weight_first_registers_skip": "-."}
 MARKERS = {"paper_cnn": "o", "ds_cnn": "s", "tc_resnet_w2": "^"}
 
 
@@ -152,19 +154,25 @@ def draw_changes(axis, table: pd.DataFrame) -> None:
     axis.set_xticks(range(len(prunings)), prunings, rotation=30, ha="right", fontsize=7)
 
 
-def draw_cost(axis, table: pd.DataFrame, cost: str, value: str, front: pd.DataFrame) -> None:
-    """Draw `value` over `cost` in thousands, a point a row, coloured by column format, with the front of the best."""
+def log_scale(axis, which: str) -> None:
+    """Logarithmic axis `which` ("x" or "y") with plain numbers at 1, 2 and 5."""
     from matplotlib import ticker
 
+    getattr(axis, f"set_{which}scale")("log")
+    ticks = getattr(axis, f"{which}axis")
+    ticks.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    ticks.set_major_formatter("{x:g}")
+    ticks.set_minor_formatter(ticker.NullFormatter())
+
+
+def draw_cost(axis, table: pd.DataFrame, cost: str, value: str, front: pd.DataFrame) -> None:
+    """Draw `value` over `cost` in thousands, a point a row, coloured by column format, with the front of the best."""
     for (model, fmt), rows in table.groupby(["model", "format"], sort=False):
         style = {"color": COLOURS[fmt], "marker": MARKERS.get(model, "o"), "s": 12, "label": f"{model}, {fmt}"}
         axis.scatter(rows[cost] / 1e3, 100 * rows[value], **style)
     line = {"color": "#bbbbbb", "zorder": 0, "drawstyle": "steps-post"}
     axis.plot(front[cost] / 1e3, 100 * front[value], **line)
-    axis.set_xscale("log")
-    axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-    axis.xaxis.set_major_formatter("{x:g}")
-    axis.xaxis.set_minor_formatter(ticker.NullFormatter())
+    log_scale(axis, "x")
 
 
 def draw_times(axis, table: pd.DataFrame) -> None:
@@ -191,3 +199,39 @@ def draw_parts(axis, table: pd.DataFrame, column: str, title: str) -> None:
     axis.set(title=title, xlabel="kB")
     axis.invert_yaxis()
     axis.tick_params(axis="y", labelsize=6)
+
+
+def draw_ladder(axis, rows: pd.DataFrame, published: pd.DataFrame) -> None:
+    """Draw milliseconds of each kernel set of one data type, low to high as bars; published times dotted.
+
+    `rows` has data_type, kernel, est_ms_216mhz and low, high in cycles; `published` name and ms.
+    """
+    low, high = rows.low / 216e3, rows.high / 216e3
+    style = {"color": COLOURS[rows.data_type.iloc[0]], "capsize": 2}
+    axis.barh(rows.kernel, rows.est_ms_216mhz, xerr=[rows.est_ms_216mhz - low, high - rows.est_ms_216mhz], **style)
+    for line in published.itertuples():
+        axis.axvline(line.ms, color="black", linestyle=":", linewidth=1)
+        axis.text(line.ms, -0.7, f" {line.name} ", fontsize=6, ha="right" if "SMLAD" in line.name else "left")
+    axis.set_ylabel(rows.data_type.iloc[0])
+    axis.invert_yaxis()
+    log_scale(axis, "x")
+
+
+def draw_latency(axis, rows: pd.DataFrame) -> None:
+    """Draw milliseconds over sparsity: each granularity on its best kernels, single weights on others too."""
+    shown = rows[rows.kernel.isin(["mixed", "best"]) | (rows.granularity == "element")]
+    for (granularity, kernel), line in shown[shown.kernel.isin(LINES)].groupby(["granularity", "kernel"], sort=False):
+        style = {"color": COLOURS[granularity], "linestyle": LINES[kernel], "label": f"{granularity}, {kernel}"}
+        line = line.sort_values("sparsity")
+        axis.plot(100 * line.sparsity, line.est_ms_216mhz, marker="o", markersize=3, **style)
+    axis.set_xlabel("weights or filters removed (%)")
+    log_scale(axis, "y")
+
+
+def draw_pareto(axis, rows: pd.DataFrame, cost: str, front: pd.DataFrame, scale: float = 1.0) -> None:
+    """Draw accuracy over `scale` times `cost`, coloured by granularity, with the front of the best."""
+    for (model, granularity), points in rows.groupby(["model", "granularity"], sort=False):
+        style = {"color": COLOURS[granularity], "marker": MARKERS[model], "label": f"{model}, {granularity}"}
+        axis.scatter(scale * points[cost], 100 * points.accuracy, s=14, **style)
+    axis.plot(scale * front[cost], 100 * front.accuracy, color="#bbbbbb", zorder=0, drawstyle="steps-post")
+    log_scale(axis, "x")

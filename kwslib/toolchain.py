@@ -44,6 +44,11 @@ def presets() -> list[str]:
     return [preset["name"] for preset in listed if not preset.get("hidden")]
 
 
+def require(preset: str) -> None:
+    """Raise ToolchainError, with the package to install, where a program is missing that `preset` needs."""
+    _find_tools(preset, _environment()["PATH"])
+
+
 def build(
     preset: str,
     *,

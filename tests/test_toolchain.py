@@ -148,3 +148,10 @@ def test_sizes_of_something_else_are_refused(tmp_path):
     (tmp_path / "text.elf").write_text("no program")
     with pytest.raises(ToolchainError, match="not an ELF file"):
         toolchain.size_report(tmp_path / "text.elf")
+
+
+def test_missing_programs_are_told_before_anything_is_built(monkeypatch):
+    toolchain.require("bench")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ToolchainError, match=r"not found on the PATH; remedy: sudo apt-get install"):
+        toolchain.require("bench")
