@@ -1,5 +1,6 @@
 """The points of the compression sweeps: each function takes settings and returns the rows of a table."""
 
+import functools
 import hashlib
 from collections.abc import Sequence
 
@@ -37,18 +38,23 @@ def run(function, grid: Sequence[dict], data: str, *, title: str, n_jobs: int = 
     """Sweep one of the functions below over a grid: the table of all rows, finished points from the cache.
 
     Every point of `grid` holds the function's arguments but `data`, the same for all. The cache is keyed by the content
-    of the recordings. Points that failed are rows with the message in column error (see `sweep.run`).
+    of the recordings that a point sees. Points that failed are rows with the message in column error (see `sweep.run`).
     """
-    experiments = [point["variant"].experiment if "variant" in point else point["experiment"] for point in grid]
-    kinds = dict.fromkeys((experiment.task, experiment.features) for experiment in experiments)
-    digest = hashlib.sha256()
-    for task, front_end in kinds:
-        recorded = material.recordings(data, task, front_end)
-        digest.update(recorded.digest.encode())
+
+    @functools.cache
+    def digest_of(task, front_end):
+        recorded, total = material.recordings(data, task, front_end), hashlib.sha256()
+        total.update(recorded.digest.encode())
         for x, truth in recorded.evaluation.values():
-            digest.update(np.ascontiguousarray(x))
-            digest.update(np.ascontiguousarray(truth))
-    options = {"version": VERSION, "data": digest.hexdigest(), "fixed": {"data": data}}
+            total.update(np.ascontiguousarray(x))
+            total.update(np.ascontiguousarray(truth))
+        return total.hexdigest()
+
+    def digest(point):
+        experiment = point["variant"].experiment if "variant" in point else point["experiment"]
+        return digest_of(experiment.task, experiment.features)
+
+    options = {"version": VERSION, "data": digest, "fixed": {"data": data}}
     folder = cache.data_folder() / "cache" / "sweeps"
     return sweep.run(function, grid, folder, n_jobs=n_jobs, scheduler=scheduler, title=title, **options)
 

@@ -48,7 +48,7 @@ def run(
     folder: str | Path,
     *,
     version: int,
-    data: str = "",
+    data: str | Callable[[dict], str] = "",
     fixed: dict | None = None,
     n_jobs: int = 2,
     scheduler: str | None = None,
@@ -63,16 +63,17 @@ def run(
     so is one that twice kills its process.
 
     A point is written by this process to `folder/KEY.json` the moment it ends. KEY is a digest of its settings, the
-    name of the function, `data` (a digest of the recordings, such as `material.recordings(...).digest`) and `version`
-    (raise it when the function's code changes meaning). Points found there are not computed again, unless `refresh`;
-    those that failed or cannot be read back are. `fixed` holds arguments that say only where things lie, such as the
-    folder of the recordings: they are neither in KEY nor in the table. `scheduler` is the address of a Dask cluster,
-    see above. Raises SweepError for a function or setting that has no key, ParallelError for a cluster that is not
-    there.
+    name of the function, `data` (a digest of the recordings, such as `material.recordings(...).digest`, or a function
+    that gives that of a point) and `version` (raise it when the function's code changes meaning). Points found there
+    are not computed again, unless `refresh`; those that failed or cannot be read back are. `fixed` holds arguments that
+    say only where things lie, such as the folder of the recordings: they are neither in KEY nor in the table.
+    `scheduler` is the address of a Dask cluster, see above. Raises SweepError for a function or setting that has no
+    key, ParallelError for a cluster that is not there.
     """
     folder, keys, facts = Path(folder), [], {}
     for point in points:
-        of_point = {"function": _name(function), "settings": _settings(point), "data": data, "version": version}
+        digest = data if isinstance(data, str) else data(point)
+        of_point = {"function": _name(function), "settings": _settings(point), "data": digest, "version": version}
         keys.append(cache.cache_key(of_point))
         facts[keys[-1]] = of_point
     unique = dict(zip(keys, points, strict=True))
