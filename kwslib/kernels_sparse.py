@@ -13,6 +13,7 @@ from kwslib.tflite_graph import ModelInfo, Op
 POSITIONS = 9
 PANEL_WORDS = 253
 MOST_COLUMNS = 248  # a multiple of 8, so that the last run ends inside the panel
+BLOCK4_PANEL_WORDS = 60
 RUNS = (2, 4, 8)
 _MOST_SUM, _MOST_PARTS = 2**20, 64
 _VALUES = -128, 127  # of an activation
@@ -87,22 +88,32 @@ def _has_nine(layer):
 def _convolution(op, layer, run):
     if op.name != "CONV_2D":
         raise KernelError(f"operator {op.index} is {op.name}: needed is CONV_2D or FULLY_CONNECTED")
-    name = "sparse" if run == 1 else f"block{run}"
-    if _has_nine(layer):
-        packed = pack_sparse_convolution(layer) if run == 1 else pack_block_convolution(layer, run)
-        return _nine_positions(layer, packed, f"convolve_{name}_s8")
+    if _has_nine(layer) and (run != 4 or panel_layer(layer).members["columns"] <= 4 * BLOCK4_PANEL_WORDS):
+        return _nine_positions(layer, run)
     packed = pack_any_convolution(layer, run)
     m = packed.members
-    return [Step(f"convolve_{name}_any_s8", packed, m["output_height"] * m["output_width"] * m["filters"], "int8")]
+    n_out = m["output_height"] * m["output_width"] * m["filters"]
+    return [Step(f"convolve_{_name(run)}_any_s8", packed, n_out, "int8")]
 
 
-def _nine_positions(layer, packed, kernel):
+def _nine_positions(layer, run):
     panel = Step("sparse_panel_s8", panel_layer(layer), 5 * PANEL_WORDS, "int32")
-    return [panel, Step(kernel, packed, POSITIONS * packed.members["filters"], "int8")]
+    if run == 1:
+        packed = pack_sparse_convolution(layer)
+    elif run == 4:
+        packed = pack_block4_convolution(layer)
+        panel = Step("panel_block4_s8", panel.layer, 36 * BLOCK4_PANEL_WORDS, "int16")
+    else:
+        packed = pack_block_convolution(layer, run)
+    return [panel, Step(f"convolve_{_name(run)}_s8", packed, POSITIONS * packed.members["filters"], "int8")]
+
+
+def _name(run):
+    return "sparse" if run == 1 else f"block{run}"
 
 
 def panel_layer(layer: Layer) -> Layer:
-    """What `sparse_panel_s8` needs to write the input of a CONV_2D. Raises KernelError."""
+    """What `sparse_panel_s8` or `panel_block4_s8` needs to write the input of a CONV_2D. Raises KernelError."""
     m = layer.members
     if m["output_height"] * m["output_width"] != POSITIONS:
         raise KernelError(f"a convolution of {m['output_height']} x {m['output_width']} positions: needed are nine")
@@ -125,8 +136,32 @@ def pack_sparse_convolution(layer: Layer) -> Layer:
 
 
 def pack_block_convolution(layer: Layer, run: int) -> Layer:
-    """Pack a CONV_2D with nine positions for `convolve_block2_s8`, 4 or 8. Raises KernelError."""
+    """Pack a CONV_2D with nine positions for `convolve_block2_s8` or 8. Raises KernelError."""
     return _pack_filters(layer, lambda row: _runs(row, run))
+
+
+def pack_block4_convolution(layer: Layer) -> Layer:
+    """Pack a CONV_2D with nine positions for `convolve_block4_s8`. Raises KernelError."""
+    stages = output_stages(layer)
+    weights, stream = layer.members["weights"].reshape(len(stages), -1), bytearray()
+    if weights.shape[1] > 4 * BLOCK4_PANEL_WORDS:
+        raise KernelError(f"a filter of {weights.shape[1]} weights: blocks of four take {4 * BLOCK4_PANEL_WORDS}")
+    for row, (twice_bias, multiplier, rounding, shift) in zip(weights, stages.tolist(), strict=True):
+        distances, blocks = _blocks4(row, step=4)
+        groups = [
+            distances[n : n + 4].ljust(4, b"\0") + blocks[4 * n : 4 * n + 16] for n in range(0, len(distances) + 1, 4)
+        ]
+        content = b"".join(groups)
+        stage = twice_bias, multiplier, rounding, 256 * (16 + len(content)) + shift
+        stream += struct.pack("<iiiI", *stage) + content
+    return Layer("sparse_convolution_t", {"filters": len(weights), "stream": _frozen(stream + bytes(8))})
+
+
+def _blocks4(row, step, most=255) -> tuple[bytes, bytes]:
+    """Blocks of four of a row of weights: `step` times the number of blocks from the one before, and the weights."""
+    blocks = np.pad(row, (0, -len(row) % 4)).reshape(-1, 4).astype(np.int8)
+    places = _places(blocks, most=most // step)
+    return (step * np.diff(places)).astype(np.uint8).tobytes(), blocks[places[1:]].tobytes()
 
 
 def _runs(row, run) -> bytes:
@@ -238,14 +273,10 @@ def pack_block_fully_connected(layer: Layer) -> Layer:
     """Pack a FULLY_CONNECTED for `fully_connected_block4_s8`. Raises KernelError."""
 
     def encode(row):
-        blocks = np.pad(row, (0, -len(row) % 4)).reshape(-1, 4).astype(np.int8)
-        places = _places(blocks, most=31)
-        n_groups = -(-(len(places) - 1) // 4)
-        distances, weights = np.zeros(4 * n_groups, np.uint8), np.zeros((4 * n_groups, 4), np.int8)
-        distances[: len(places) - 1] = 8 * np.diff(places)
-        weights[: len(places) - 1] = blocks[places[1:]]
-        groups = [distances.reshape(-1, 4), weights.view(np.uint8).reshape(-1, 16)]
-        return np.concatenate(groups, axis=1).tobytes()
+        distances, blocks = _blocks4(row, step=8)
+        n_groups = -(-len(distances) // 4)
+        groups = [distances.ljust(4 * n_groups, b"\0"), blocks.ljust(16 * n_groups, b"\0")]
+        return np.concatenate([np.frombuffer(g, np.uint8).reshape(n_groups, -1) for g in groups], axis=1).tobytes()
 
     return _pack_outputs(layer, encode, end=bytes(4))
 

@@ -106,15 +106,10 @@ def test_unusual_filters_at_nine_positions(request, host, engine, length):
     weights[6, ::2] = rng.integers(-127, 128, 100)
     weights[7, 199], weights[8, :3] = 1, (-128, 3, -128)
     layer = random_layer(200, weights)
-    sparse = kernels_sparse.pack_sparse_convolution, "convolve_sparse_s8"
-    blocks = lambda layer: kernels_sparse.pack_block_convolution(layer, length), f"convolve_block{length}_s8"
-    pack, kernel = sparse if length == 1 else blocks
     for values in (rng.integers(-128, 128, 1800), np.full(1800, -128), np.full(1800, 127)):
         values = values.astype(np.int8)
         expected = host.run("convolve_s8", layer, values, 81)
-        found, _ = run(
-            request.getfixturevalue(engine), kernels_sparse._nine_positions(layer, pack(layer), kernel), values
-        )
+        found, _ = run(request.getfixturevalue(engine), kernels_sparse._nine_positions(layer, length), values)
         np.testing.assert_array_equal(found, expected)
 
 

@@ -1,4 +1,4 @@
-/* Inner loops of convolve_block_s8.c for the Cortex-M7: blocks of 2, 4 or 8 weights, each at nine positions.
+/* Inner loops of convolve_block_s8.c for the Cortex-M7: blocks of 2 or 8 weights, each at nine positions.
  *
  * Eleven instructions for each weight, five of them multiplications, and five for each block.
  */
@@ -54,14 +54,12 @@
     inner_weight 1 r11 r10
     add     r0, r1, r0, lsl #\shift
     inner_weight 2 r10 r11
-    .else
-    add     r0, r1, r0, lsl #\shift
-    .endif
-    .if \run > 4
     inner_weight 3 r11 r10
     inner_weight 4 r10 r11
     inner_weight 5 r11 r10
     inner_weight 6 r10 r11
+    .else
+    add     r0, r1, r0, lsl #\shift
     .endif
     last_weight \run-1 r11 r10
     bne     7b
@@ -70,16 +68,11 @@
     .macro blocks2 filter
     blocks  \filter, 2, 3
     .endm
-    .macro blocks4 filter
-    blocks  \filter, 4, 4
-    .endm
     .macro blocks8 filter
     blocks  \filter, 8, 5
     .endm
 
     nine_positions convolve_block2_filters, blocks2
     nine_sums convolve_block2_sums, blocks2
-    nine_positions convolve_block4_filters, blocks4
-    nine_sums convolve_block4_sums, blocks4
     nine_positions convolve_block8_filters, blocks8
     nine_sums convolve_block8_sums, blocks8

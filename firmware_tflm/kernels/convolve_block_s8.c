@@ -1,4 +1,4 @@
-/* Convolution that touches blocks of weights only that are not all zero, each at nine positions at once. */
+/* Convolution that touches blocks of 2 or 8 weights only that are not all zero, each at nine positions at once. */
 #include "nine_positions.h"
 
 #ifdef __ARM_FEATURE_DSP
@@ -39,5 +39,4 @@ static inline const uint8_t *add_blocks(const uint8_t *stream, const int32_t *pa
     }
 
 KERNEL(2)
-KERNEL(4)
 KERNEL(8)
