@@ -291,7 +291,7 @@ def _pack_outputs(layer, encode, end=b""):
         content = encode(row)
         stream += struct.pack("<Iii", 256 * len(content) + shift, twice_bias // 2, multiplier) + content + end
     sizes = {"outputs": len(weights), "output_offset": offset}
-    return Layer("sparse_fully_connected_t", sizes | {"stream": _frozen(stream + bytes(4))})
+    return Layer("sparse_fully_connected_t", sizes | {"stream": _frozen(stream + bytes(20))})
 
 
 def _wrapped(value):

@@ -4,7 +4,8 @@
  *                               int32_t twice_offset)
  *
  * A word holds two weights and their distances: eight instructions in four cycles, if no load misses the cache. The
- * products of a word are added beside the next one. Reads a word behind the stream.
+ * products of a word are added beside the next one. Reads 16 bytes
+ * behind the stream, the head of an output.
  */
     .syntax unified
     .thumb
@@ -29,15 +30,14 @@
     .type fully_connected_nonzeros, %function
     .balign 32
 fully_connected_nonzeros:
+    sub     r1, r1, #1
     push    {r1, r3, r4-r11, lr}
     mov     r11, r2
-1:
     ldr     r1, [r0], #16
     ldr     r10, [sp, #INPUT]
     ldr     r12, [r0, #-12]
     ldr     lr, [r0, #-8]
     ldr     r7, [r0, #-4]
-    sub     r10, r10, #1
     add     r2, r0, r1, lsr #8
     movs    r3, #0
     .balign 8
@@ -46,20 +46,30 @@ fully_connected_nonzeros:
     pair    r8, r7, r4, r3
     cmp     r0, r2
     bne     2b
-    smlabb  r12, r3, r5, r12
+/* The output, and beside it the head of the next one, whose first word is in r7. */
     ldr     r4, [sp, #OFFSET]
-    smlatb  r12, r3, r6, r12
+    smlabb  r12, r3, r5, r12
+    ldr     r5, [r0], #4
     lsl     r4, r4, r1
-    sub     r0, r0, #4
+    ldr     r8, [r0], #4
+    smlatb  r12, r3, r6, r12
+    ldr     r10, [sp, #INPUT]
     asr     r4, r4, #1
+    mov     r6, r1
     add     r12, r12, r12
-    ldr     r5, [sp, #END]
+    mov     r1, r7
+    ldr     r7, [r0], #4
     add     r4, r4, r12, asr #31
-    smmlar  r12, r12, lr, r4
-    asr     r12, r12, r1
-    ssat    r12, #8, r12
-    strb    r12, [r11], #1
+    smmlar  r4, r12, lr, r4
+    add     r2, r0, r1, lsr #8
+    mov     r12, r5
+    mov     lr, r8
+    asr     r4, r4, r6
+    ldr     r5, [sp, #END]
+    movs    r3, #0
+    ssat    r4, #8, r4
+    strb    r4, [r11], #1
     cmp     r11, r5
-    bne     1b
+    bne     2b
     pop     {r1, r3, r4-r11, pc}
     .size fully_connected_nonzeros, . - fully_connected_nonzeros

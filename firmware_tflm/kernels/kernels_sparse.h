@@ -109,8 +109,8 @@ typedef struct {
 
 /* Sparse fully connected layer. The stream holds, for each output, a sparse_output_t and an even number of words, two
  * at least: weight, distance, weight, distance; the distance is that from the input of the weight before, at first
- * from input -1. A distance above 255 goes over a weight 0, words are filled up with zeros. 4 bytes behind the stream
- * are read. */
+ * from input -1. A distance above 255 goes over a weight 0, words are filled up with zeros. 16 bytes behind the
+ * stream are read. */
 void fully_connected_sparse_s8(const sparse_fully_connected_t *layer, const int8_t *input, int8_t *output);
 
 typedef struct {
@@ -125,7 +125,7 @@ void widen_block4_s8(const widen_t *layer, const int8_t *input, int16_t *output)
  * The stream holds, for each output, a sparse_output_t, then for each four blocks four bytes, 8 times the number of
  * blocks from the one before, at first from block -1, and a word of weights for each; then a word 0, which does not
  * count in bytes_and_shift. A distance above 31 blocks goes over a block of zeros; blocks are filled up to a multiple
- * of four with distance and weights 0. 4 bytes behind the stream are read. */
+ * of four with distance and weights 0. 20 bytes behind the stream are read. */
 void fully_connected_block4_s8(const sparse_fully_connected_t *layer, const int16_t *input, int8_t *output);
 
 #endif
