@@ -12,9 +12,8 @@ from kwslib.tflite_graph import ModelInfo, Op
 
 POSITIONS = 9
 PANEL_WORDS = 253
-MOST_COLUMNS = 248  # a multiple of 8, so that the last run ends inside the panel
-BLOCK4_PANEL_WORDS = 60
-RUNS = (2, 4, 8)
+MOST_COLUMNS = 240  # of a filter with nine positions
+BLOCK4_PANEL_WORDS = MOST_COLUMNS // 4
 _MOST_SUM, _MOST_PARTS = 2**20, 64
 _VALUES = -128, 127  # of an activation
 
@@ -45,11 +44,11 @@ def sparse_block4(info: ModelInfo, op: Op) -> list[Step]:
 
 
 def sparse_vector(info: ModelInfo, op: Op) -> list[Step]:
-    """A CONV_2D by rows of its kernel where they follow each other in a filter, else weight by weight. KernelError."""
+    """A CONV_2D by fours of a row of its kernel where a row lies in one piece, else weight by weight. KernelError."""
     layer = plain_layer(info, op)
     m = layer.members
-    if op.name == "CONV_2D" and m["input_channels"] == 1 and m["kernel_width"] in RUNS and _has_nine(layer):
-        return _convolution(op, layer, m["kernel_width"])
+    if op.name == "CONV_2D" and m["input_channels"] == 1 and _has_nine(layer):
+        return _convolution(op, layer, 4)
     return sparse_element(info, op)
 
 
@@ -88,7 +87,7 @@ def _has_nine(layer):
 def _convolution(op, layer, run):
     if op.name != "CONV_2D":
         raise KernelError(f"operator {op.index} is {op.name}: needed is CONV_2D or FULLY_CONNECTED")
-    if _has_nine(layer) and (run != 4 or panel_layer(layer).members["columns"] <= 4 * BLOCK4_PANEL_WORDS):
+    if _has_nine(layer):
         return _nine_positions(layer, run)
     packed = pack_any_convolution(layer, run)
     m = packed.members
@@ -104,7 +103,7 @@ def _nine_positions(layer, run):
         packed = pack_block4_convolution(layer)
         panel = Step("panel_block4_s8", panel.layer, 36 * BLOCK4_PANEL_WORDS, "int16")
     else:
-        packed = pack_block_convolution(layer, run)
+        packed = pack_block2_convolution(layer)
     return [panel, Step(f"convolve_{_name(run)}_s8", packed, POSITIONS * packed.members["filters"], "int8")]
 
 
@@ -135,32 +134,28 @@ def pack_sparse_convolution(layer: Layer) -> Layer:
     return _pack_filters(layer, _pairs)
 
 
-def pack_block_convolution(layer: Layer, run: int) -> Layer:
-    """Pack a CONV_2D with nine positions for `convolve_block2_s8` or 8. Raises KernelError."""
-    return _pack_filters(layer, lambda row: _runs(row, run))
+def pack_block2_convolution(layer: Layer) -> Layer:
+    """Pack a CONV_2D with nine positions for `convolve_block2_s8`. Raises KernelError."""
+    return _pack_filters(layer, lambda row: _runs(row, 2))
 
 
 def pack_block4_convolution(layer: Layer) -> Layer:
     """Pack a CONV_2D with nine positions for `convolve_block4_s8`. Raises KernelError."""
     stages = output_stages(layer)
     weights, stream = layer.members["weights"].reshape(len(stages), -1), bytearray()
-    if weights.shape[1] > 4 * BLOCK4_PANEL_WORDS:
-        raise KernelError(f"a filter of {weights.shape[1]} weights: blocks of four take {4 * BLOCK4_PANEL_WORDS}")
     for row, (twice_bias, multiplier, rounding, shift) in zip(weights, stages.tolist(), strict=True):
         distances, blocks = _blocks4(row, step=4)
-        groups = [
-            distances[n : n + 4].ljust(4, b"\0") + blocks[4 * n : 4 * n + 16] for n in range(0, len(distances) + 1, 4)
-        ]
-        content = b"".join(groups)
+        fours = range(0, len(distances) + 1, 4)
+        content = b"".join(distances[n : n + 4].ljust(4, b"\0") + blocks[4 * n : 4 * n + 16] for n in fours)
         stage = twice_bias, multiplier, rounding, 256 * (16 + len(content)) + shift
         stream += struct.pack("<iiiI", *stage) + content
-    return Layer("sparse_convolution_t", {"filters": len(weights), "stream": _frozen(stream + bytes(8))})
+    return Layer("sparse_convolution_t", {"filters": len(weights), "stream": _frozen(stream + bytes(4))})
 
 
-def _blocks4(row, step, most=255) -> tuple[bytes, bytes]:
+def _blocks4(row, step) -> tuple[bytes, bytes]:
     """Blocks of four of a row of weights: `step` times the number of blocks from the one before, and the weights."""
     blocks = np.pad(row, (0, -len(row) % 4)).reshape(-1, 4).astype(np.int8)
-    places = _places(blocks, most=most // step)
+    places = _places(blocks, most=255 // step)
     return (step * np.diff(places)).astype(np.uint8).tobytes(), blocks[places[1:]].tobytes()
 
 

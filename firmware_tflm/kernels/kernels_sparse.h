@@ -40,12 +40,11 @@ typedef struct {
  * 2^20 comes in parts below that, one after the other. */
 void convolve_sparse_s8(const sparse_convolution_t *layer, const int32_t *input, int8_t *output);
 
-/* The same for runs of 2 or 8 columns of which at least one weight is not zero, from a multiple of that on. The
- * stream holds, for each filter, a sparse_head_t and the first distance; then for each run its first weight, the
- * distance d to the next run, and its other weights; then two zeros. d counts runs, at first from run -1, and is 0 in
- * the last run. A filter has one run at least. */
+/* The same for runs of two columns of which at least one weight is not zero, from an even one on. The stream holds, for
+ * each filter, a sparse_head_t and the first distance; then for each run its first weight, the distance d to the next
+ * run, and its other weight; then two zeros. d counts runs, at first from run -1, and is 0 in the last run. A filter
+ * has one run at least. */
 void convolve_block2_s8(const sparse_convolution_t *layer, const int32_t *input, int8_t *output);
-void convolve_block8_s8(const sparse_convolution_t *layer, const int32_t *input, int8_t *output);
 
 /* int8 activations as convolve_block4_s8 takes them: twice their values, in pairs of int16. For each four columns, of
  * which a run is a multiple, the pairs 0, 2 and 1, 3, each at nine positions: eighteen rows of BLOCK4_PANEL_WORDS. */
@@ -63,7 +62,7 @@ typedef struct {
 /* Sparse convolution of nine positions by blocks of four columns of which at least one weight is not zero, from a
  * multiple of four on. The stream holds, for each filter, a block4_head_t, then for each four blocks four bytes, 4
  * times the number of blocks from the one before, at first from block -1, and a word of weights for each block; the
- * distance behind the last block is 0, also where it begins another four. A filter has one block at least. 8 bytes
+ * distance behind the last block is 0, also where it begins another four. A filter has one block at least. 4 bytes
  * behind the stream are read. */
 void convolve_block4_s8(const sparse_convolution_t *layer, const int16_t *input, int8_t *output);
 
@@ -89,7 +88,7 @@ typedef struct {
 } wide_head_t;
 
 /* Sparse convolutions of any size, by runs of 1, 2 or 4 weights. The stream is that of convolve_block2_s8 with other
- * heads; a distance above 255 goes over a run of zeros. The accumulators of a filter span less than 2^23. */
+ * heads, and with all the other weights of a run behind the distance; a distance above 255 goes over a run of zeros. The accumulators of a filter span less than 2^23. */
 void convolve_sparse_any_s8(const sparse_any_t *layer, const int8_t *input, int8_t *output);
 void convolve_block2_any_s8(const sparse_any_t *layer, const int8_t *input, int8_t *output);
 void convolve_block4_any_s8(const sparse_any_t *layer, const int8_t *input, int8_t *output);
