@@ -2,10 +2,10 @@
  *
  * void convolve_blocks4(const uint8_t *stream, const int16_t *panel, int8_t *output, int32_t filters)
  *
- * Twenty-two cycles for a block, 36 MACs, of which eighteen are SMLAD; beside each stands the load of what the SMLAD
- * after the next one takes. The four other cycles are those in which a word of weights arrives and SXTB16 makes a pair
- * of it: in nine accumulators, no register is free for the next one. Sums are twice what they stand for, as the panel
- * is. Reads 4 bytes behind the stream.
+ * Twenty-three cycles for a block, 36 MACs, of which eighteen are SMLAD; beside each stands the load of what the SMLAD
+ * after the next one takes. In the others a word of weights arrives and SXTB16 makes a pair of it, or the place of the
+ * next block is added up: beside nine accumulators no register is free for either before. Sums are twice what they
+ * stand for, as the panel is. Reads 4 bytes behind the stream.
  */
     .syntax unified
     .thumb

@@ -88,7 +88,8 @@ typedef struct {
 } wide_head_t;
 
 /* Sparse convolutions of any size, by runs of 1, 2 or 4 weights. The stream is that of convolve_block2_s8 with other
- * heads, and with all the other weights of a run behind the distance; a distance above 255 goes over a run of zeros. The accumulators of a filter span less than 2^23. */
+ * heads, and with all the other weights of a run behind the distance; a distance above 255 goes over a run of zeros.
+ * The accumulators of a filter span less than 2^23. */
 void convolve_sparse_any_s8(const sparse_any_t *layer, const int8_t *input, int8_t *output);
 void convolve_block2_any_s8(const sparse_any_t *layer, const int8_t *input, int8_t *output);
 void convolve_block4_any_s8(const sparse_any_t *layer, const int8_t *input, int8_t *output);
