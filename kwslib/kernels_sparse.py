@@ -1,6 +1,6 @@
 """Layers of a pruned int8 .tflite for the sparse kernels: streams of weights without the zeros.
 
-Formats: firmware_tflm/kernels/kernels_sparse.h. A function of LOWERINGS takes one operator, from int8 to int8.
+Formats: firmware_tflm/kernels/kernels_sparse.h. Each `sparse_...` takes one operator, from int8 to int8.
 """
 
 import struct
@@ -295,11 +295,3 @@ def _wrapped(value):
 
 def _frozen(stream):
     return np.frombuffer(bytes(stream), np.uint8)
-
-
-LOWERINGS = {
-    "element": sparse_element,
-    "block2": sparse_block2,
-    "block4": sparse_block4,
-    "vector": sparse_vector,
-}

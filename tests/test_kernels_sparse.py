@@ -9,7 +9,6 @@ from test_kernels import MODELS, random_layer, tflm_tensors
 from kwslib import kernels, kernels_board, kernels_sparse
 from kwslib.kernels import KernelError, Layer
 from kwslib.kernels_host import HostKernels
-from kwslib.kernels_sparse import LOWERINGS
 from kwslib.tflite_graph import describe, read_model
 
 LEVELS = {"element": (50, 70, 80, 90, 95), "block4": (50, 70, 80, 90), "vector": (50, 80)}
@@ -23,6 +22,8 @@ MOST_CYCLES = {
     "tc_resnet_w2_element-80": 460_000,
     "tc_resnet_w2_block4-70": 499_000,
 }
+
+LOWERINGS = {name: getattr(kernels_sparse, f"sparse_{name}") for name in ("element", "block2", "block4", "vector")}
 
 
 @pytest.fixture(scope="module")
