@@ -12,7 +12,8 @@ from kwslib.engine import EngineError, Program, constant_key
 from kwslib.kernels import Scratch
 from kwslib.kernels_host import SOURCE_FOLDER
 
-_TYPES = {"float32": "float"} | {name: f"{name}_t" for name in ("int8", "uint8", "int16", "uint16", "int32", "int64")}
+_INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64")
+_TYPES = {"float32": "float"} | {name: f"{name}_t" for name in _INTEGERS}
 _ARENA = """\
 /* Activations. -DNETWORK_ARENA='__attribute__((section(".sram1")))' puts them elsewhere than other variables. */
 #ifndef NETWORK_ARENA

@@ -81,6 +81,14 @@ def test_generated_c_equals_tflm_and_stays_in_its_buffers(path, kernels):
         np.testing.assert_array_equal(NetworkOnHost(program, sanitize).run(values), expected)
 
 
+def test_generated_c_of_sparse_float_kernels():
+    path = MODELS / "paper6_paper_cnn_element-80_s0_float32.tflite"
+    tflite, values = read_model(path), noise(read_model(PRUNED), 2).astype(np.float32) / 40
+    expected = interpreters.run_tflm(tflite, values.reshape(2, 30, 40, 1))
+    program = engine.plan(tflite, "element", name=path.stem)
+    np.testing.assert_allclose(NetworkOnHost(program, sanitize=True).run(values), expected, atol=1e-5)
+
+
 def test_sanitizers_see_an_access_outside():
     program = engine.plan(read_model(PRUNED), "plain")
     last = program.calls[-1]
