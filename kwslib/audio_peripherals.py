@@ -1,157 +1,22 @@
-"""DMA controller and serial audio interface, as far as recording goes (RM0385 chapters 8 and 33)."""
+"""Serial audio interface, as far as recording goes (RM0385 chapter 33)."""
 
 from typing import ClassVar
 
 import numpy as np
 
-from kwslib.core import SRAM
-from kwslib.exceptions import IRQ0
 from kwslib.registers import Peripheral, Register
 
-DMA2_IRQS = (56, 57, 58, 59, 60, 68, 69, 70)  # RM0385 table 45
 # Stream and channel of DMA2 for each block of SAI2: RM0385 table 26.
 _SAI2_REQUESTS = {"A": ((4, 3),), "B": ((6, 3), (7, 0))}
-_STREAMS = 8
-_DMA_UNMODELLED = 0x000000E0  # flow control by the peripheral, directions other than to memory
 _AUDIO_TAIL_S = 0.1  # the firmware has so long to deal with the end of the sound
-
-
-class Dma(Peripheral):
-    """DMA controller: streams from a peripheral to memory, once, circular or with two buffers."""
-
-    REGISTERS: ClassVar = {
-        0x00: Register("LISR", 0, 0),
-        0x04: Register("HISR", 0, 0),
-        0x08: Register("LIFCR", 0, 0x0F7D0F7D, command=True),
-        0x0C: Register("HIFCR", 0, 0x0F7D0F7D, command=True),
-        **{
-            0x10 + 0x18 * stream + offset: Register(f"S{stream}{name}", reset, writable, unmodelled)
-            for stream in range(_STREAMS)
-            for offset, name, reset, writable, unmodelled in (
-                (0x00, "CR", 0, 0x0FEFFFFF, _DMA_UNMODELLED),
-                (0x04, "NDTR", 0, 0xFFFF, 0),
-                (0x08, "PAR", 0, 0xFFFFFFFF, 0),
-                (0x0C, "M0AR", 0, 0xFFFFFFFF, 0),
-                (0x10, "M1AR", 0, 0xFFFFFFFF, 0),
-                (0x14, "FCR", 0x21, 0x87, 0),
-            )
-        },
-    }
-    _HALF, _COMPLETE = 1 << 4, 1 << 5
-    _SHIFTS = (0, 6, 16, 22)
-
-    def __init__(self, machine, name, base, gate, irqs):
-        self._irqs = [IRQ0 + irq for irq in irqs]
-        self._lengths, self._halves = [0] * _STREAMS, [0] * _STREAMS
-        self.listeners: list = []  # peripherals that look again when a stream is switched
-        for stream in range(_STREAMS):
-            setattr(self, f"write_s{stream}cr", lambda value, stream=stream: self._write_cr(stream, value))
-            setattr(self, f"write_s{stream}ndtr", lambda value, stream=stream: self._write_ndtr(stream, value))
-            setattr(self, f"read_s{stream}ndtr", lambda stream=stream: self._read_ndtr(stream))
-        super().__init__(machine, name, base, gate)
-
-    def _write_cr(self, stream: int, value: int) -> None:
-        before = self.values[f"S{stream}CR"]
-        self.values[f"S{stream}CR"] = value
-        if value & ~before & 1:
-            self._lengths[stream] = self.values[f"S{stream}NDTR"]
-            if not self._lengths[stream]:
-                raise self.error(f"S{stream}NDTR", "is 0 when the stream is enabled: write the number of items first")
-            if self._flags(stream):
-                raise self.error(f"S{stream}CR", "is enabled while flags of its last transfer are set: clear them")
-        if (value ^ before) & 1:
-            for listener in self.listeners:
-                listener()
-
-    def _write_ndtr(self, stream: int, value: int) -> None:
-        if self.field(f"S{stream}CR", 0):
-            raise self.error(f"S{stream}NDTR", "is written while the stream is enabled: clear EN first")
-        self.values[f"S{stream}NDTR"] = value
-
-    def _read_ndtr(self, stream: int) -> int:
-        for listener in self.listeners:
-            listener()
-        return self.values[f"S{stream}NDTR"]
-
-    def ready(self, stream: int, channel: int) -> bool:
-        """Whether a stream is enabled for a channel."""
-        return bool(self.field(f"S{stream}CR", 0)) and self.field(f"S{stream}CR", 25, 3) == channel
-
-    def irq(self, stream: int) -> int:
-        """Exception number of a stream."""
-        return self._irqs[stream]
-
-    def items_to_flag(self, stream: int) -> int:
-        """Items that a stream still moves before it sets its next flag."""
-        left, half = self.values[f"S{stream}NDTR"], self._lengths[stream] // 2
-        return left - half if left > half else left
-
-    def item_bytes(self, stream: int) -> int:
-        """Size of an item at the peripheral."""
-        return 1 << self.field(f"S{stream}CR", 11, 2)
-
-    def move(self, stream: int, data: bytes) -> None:
-        """Move items to memory; not more than `items_to_flag` at once."""
-        cr, ndtr = f"S{stream}CR", f"S{stream}NDTR"
-        length, size = self._lengths[stream], self.item_bytes(stream)
-        count = len(data) // size
-        start = self.values[f"S{stream}M{self.field(cr, 19)}AR"]
-        if self.field(cr, 10):  # MINC
-            self.machine.write(start + (length - self.values[ndtr]) * size, data)
-        else:
-            self.machine.write(start, data[-size:])
-        self.values[ndtr] -= count
-        if self.values[ndtr] == length // 2:
-            self._flag(stream, self._HALF, 3, start)
-        elif not self.values[ndtr]:
-            if self.field(cr, 8) or self.field(cr, 18):  # circular, or double buffer
-                self.values[ndtr] = length
-                self.values[cr] ^= (self.field(cr, 18)) << 19
-            else:
-                self.put(cr, 1, False)
-            self._flag(stream, self._COMPLETE, 4, start)
-
-    def _flags(self, stream: int) -> int:
-        return self.values["LISR" if stream < 4 else "HISR"] >> self._SHIFTS[stream % 4] & 0x3D
-
-    def _flag(self, stream: int, flag: int, enable_bit: int, start: int) -> None:
-        self.put("LISR" if stream < 4 else "HISR", flag << self._SHIFTS[stream % 4])
-        self._interrupt(stream)
-        self._halves[stream] += 1
-        if self._halves[stream] == 3:
-            self._check_cache(stream, start)
-
-    def _check_cache(self, stream: int, start: int) -> None:
-        """Tell of a buffer whose old content the data cache would show to the firmware on the chip."""
-        scb, mpu = self.machine.peripheral("SCB"), self.machine.peripheral("MPU")
-        if not scb.field("CCR", 16) or not SRAM[0] <= start < SRAM[1] or start >> 5 in scb.invalidated:
-            return
-        if not mpu.uncached([(start, start + 32)]):
-            self.machine.note(
-                f"{self.name} stream {stream} fills cached memory at {start:#010x}, which is never invalidated: on the "
-                "chip old data would be read; call SCB_InvalidateDCache_by_Addr or make it non-cacheable in the MPU"
-            )
-
-    def _interrupt(self, stream: int) -> None:
-        enabled = self.field(f"S{stream}CR", 3, 2) << 4  # HTIE and TCIE, at the places of their flags
-        self.machine.exceptions.set_line(self._irqs[stream], bool(self._flags(stream) & enabled))
-
-    def _clear(self, register: str, first: int, value: int) -> None:
-        self.put(register, value, False)
-        for stream in range(first, first + 4):
-            self._interrupt(stream)
-
-    def write_lifcr(self, value: int) -> None:
-        self._clear("LISR", 0, value)
-
-    def write_hifcr(self, value: int) -> None:
-        self._clear("HISR", 4, value)
+_SAME_RATE = 5e-4  # rates that differ by less (0.8 semitone hundredths) count as one
 
 
 class Sai(Peripheral):
     """Serial audio interface: two blocks, of which receivers hear `machine.audio` at the rate of the clock tree.
 
-    The codec at the other end is taken as set up; every active slot of a frame carries the microphone, or channel n
+    At the other end is `codec`, which block B hears if block A clocks it, as on the board; a frame is read bit by bit.
+    With None every receiver hears an ideal source: every active slot of a frame carries the microphone, or channel n
     of the audio in the n-th active slot. Transmitters give a clock, but no sound.
     """
 
@@ -174,8 +39,12 @@ class Sai(Peripheral):
         0x3C: Register("BCLRFR", 0, 0x77, command=True),
     }
     _RECEIVER, _SLAVE, _ENABLE, _FIFO_WORDS = 1, 2, 1 << 16, 8
+    _UNSERVED_FRAMES = 4096  # looked at together where nobody reads a full FIFO
+    # Clocks of the codec by block A, its data to block B (UM1907, datasheet table 12): port, pin, alternate function.
+    _CODEC_PINS = ("I", 4, 10), ("I", 5, 10), ("I", 7, 10), ("G", 10, 10)
 
-    def __init__(self, machine, name, base, gate, dma):
+    def __init__(self, machine, name, base, gate, dma, codec=None):
+        self.codec = codec
         for block in "AB":
             setattr(self, f"write_{block.lower()}cr1", lambda value, block=block: self._write_cr1(block, value))
             setattr(self, f"read_{block.lower()}sr", lambda block=block: self._read_sr(block))
@@ -243,12 +112,19 @@ class Sai(Peripheral):
             due = int(elapsed_s * rate_hz + 1e-6)
             while self._frames[block] < due:
                 stream, count = self._stream(block), 1
+                if stream is None and len(self._fifos[block]) == self._FIFO_WORDS:
+                    self.put(f"{block}SR", 1)  # OVRUDR
+                    self._frames[block] = due
+                    break
                 if stream is not None:
                     count = max(1, min(due - self._frames[block], self._dma.items_to_flag(stream) // slots))
                 self._deliver(block, stream, self._heard(block, rate_hz, count, slots))
                 self._frames[block] += count
             stream = self._stream(block)
-            ahead = 1 if stream is None else max(1, -(-self._dma.items_to_flag(stream) // slots))
+            if stream is not None:
+                ahead = max(1, -(-self._dma.items_to_flag(stream) // slots))
+            else:
+                ahead = self._UNSERVED_FRAMES if len(self._fifos[block]) == self._FIFO_WORDS else 1
             if block in self._events:
                 self._events[block].cancel()
             delay_s = (self._frames[block] + ahead) / rate_hz - elapsed_s
@@ -257,16 +133,65 @@ class Sai(Peripheral):
 
     def _heard(self, block: str, rate_hz: float, count: int, slots: int) -> np.ndarray:
         """The next `count` frames, [count, slots] int32, of `data size` bits with the sound in the highest 16."""
-        frames = np.zeros((count, slots), np.int32)
+        if self.codec is not None:
+            return self._from_codec(block, rate_hz, self._sound(block, rate_hz, count, 2), slots)
+        frames, bits = self._sound(block, rate_hz, count, slots), self._data_bits(block)
+        return frames << bits - 16 if bits > 16 else frames >> 16 - bits
+
+    def _sound(self, block: str, rate_hz: float, count: int, channels: int) -> np.ndarray:
+        """The next samples of the microphones, [count, channels] int32; silence behind the end of the audio."""
+        frames = np.zeros((count, channels), np.int32)
         if self.machine.audio is not None:
             samples, audio_hz = self.machine.audio
             samples = np.asarray(samples, np.int16).reshape(len(samples), -1)
-            index = ((self._frames[block] + np.arange(count)) * (audio_hz / rate_hz) + 1e-6).astype(np.int64)
+            # A recording is made at the board's own rate where the two differ by less than an audible amount.
+            ratio = 1.0 if abs(audio_hz / rate_hz - 1) < _SAME_RATE else audio_hz / rate_hz
+            index = ((self._frames[block] + np.arange(count)) * ratio + 1e-6).astype(np.int64)
             inside = index < len(samples)
-            channels = np.arange(slots) % samples.shape[1]
-            frames[inside] = samples[index[inside]][:, channels]
-        bits = {2: 8, 3: 10, 4: 16, 5: 20, 6: 24, 7: 32}[max(2, self.field(f"{block}CR1", 5, 3))]
-        return frames << bits - 16 if bits > 16 else frames >> 16 - bits
+            frames[inside] = samples[index[inside]][:, np.arange(channels) % samples.shape[1]]
+        return frames
+
+    def _data_bits(self, block: str) -> int:
+        return {2: 8, 3: 10, 4: 16, 5: 20, 6: 24, 7: 32}[max(2, self.field(f"{block}CR1", 5, 3))]
+
+    def _from_codec(self, block: str, rate_hz: float, sound: np.ndarray, slots: int) -> np.ndarray:
+        """What the receiver makes of the bits of the codec: [count, slots], data right-aligned."""
+        length = self.field(f"{block}FRCR", 0, 8) + 1
+        fault = self._line_fault(block, length) or self.codec.fault(self._mclk_hz(), rate_hz, length)
+        if fault:
+            self.machine.note(f"no sound: {fault}")
+            return np.zeros((len(sound), slots), np.int32)
+        bits, size = self.codec.frames(sound, length), self._data_bits(block)
+        slot_bits = {0: size, 1: 16, 2: 32}[self.field(f"{block}SLOTR", 6, 2)]
+        first = self.field(f"{block}SLOTR", 0, 5) + self.field(f"{block}FRCR", 18)
+        if self.field(f"{block}FRCR", 17):  # the frame starts with the rising edge: the right half comes first
+            first += length // 2
+        active = [slot for slot in range(16) if self.field(f"{block}SLOTR", 16 + slot)][:slots]
+        places = (first + np.array(active)[:, None] * slot_bits + np.arange(size)) % length
+        words = bits[:, places].astype(np.int64) @ (1 << np.arange(size, dtype=np.int64))[::-1]
+        return words.astype(np.uint32).view(np.int32)
+
+    def _line_fault(self, block: str, length: int) -> str | None:
+        """Why the receiver cannot read what the codec sends."""
+        gpio = self.machine.peripheral
+        for port, pin, function in self._CODEC_PINS:
+            if gpio(f"GPIO{port}").alternate(pin) != function:
+                return f"set P{port}{pin} to alternate function {function}: the codec hangs there"
+        if block != "B" or self.field("BCR1", 10, 2) != 1 or not self._mclk_hz():
+            return "the codec is clocked by block A and heard by block B, synchronous with it"
+        if not self.field("BCR1", 9):
+            return "SAI2_BCR1.CKSTR is 0: the codec changes its data at the edge that is sampled then"
+        if not self.field("BFRCR", 16) or 2 * (self.field("BFRCR", 8, 7) + 1) != length:
+            return "SAI2_BFRCR: the codec needs FSDEF and a frame signal that is active for half of the frame"
+        if self.values["AFRCR"] != self.values["BFRCR"]:
+            return "SAI2_AFRCR, which makes the frames, differs from SAI2_BFRCR"
+        return None
+
+    def _mclk_hz(self) -> float:
+        """Master clock that block A gives; 0 without."""
+        if self.field("ACR1", 10, 2) or self.values["ACR1"] & self._SLAVE or self.field("ACR1", 19):
+            return 0.0
+        return 256 * self.sample_rate_hz("A") if self.field("ACR1", 16) else 0.0
 
     def _deliver(self, block: str, stream: int | None, frames: np.ndarray) -> None:
         words = frames.ravel()

@@ -1,17 +1,23 @@
 """Which peripherals the emulated STM32F746G-Discovery has, and where (RM0385 section 2.2.2 and table 45)."""
 
-from kwslib.audio_peripherals import DMA2_IRQS, Dma, Sai
+from kwslib.audio_peripherals import Sai
 from kwslib.clock_peripherals import Flash, Pwr, Rcc
 from kwslib.core_peripherals import Mpu, Nvic, Scb
 from kwslib.core_timers import Dwt, SysTick
+from kwslib.dma import DMA2_IRQS, Dma
+from kwslib.i2c import I2c
 from kwslib.peripherals import Dbgmcu, Exti, Gpio, Syscfg, Watchdog
 from kwslib.timers import Timer
 from kwslib.usart import Usart
+from kwslib.wm8994 import Wm8994
 
 _SCS = 0xE000E000  # system control space of the core
 # Transmit and receive pins of USART1: port, pin, alternate function (datasheet table 12). The first of each is
 # connected to the ST-LINK (UM1907).
 _USART1_PINS = (("A", 9, 7), ("B", 6, 7)), (("B", 7, 7), ("A", 10, 7))
+
+# Clock and data of I2C3, and the codec there (UM1907, datasheet table 12; 0x34 counts the direction bit).
+_I2C3_PINS, _CODEC_ADDRESS = (("H", 7, 4), ("H", 8, 4)), 0x34 >> 1
 
 
 def add_peripherals(machine) -> None:
@@ -34,4 +40,6 @@ def add_peripherals(machine) -> None:
     Timer(machine, "TIM2", 0x40000000, ("APB1ENR", 0), 28, 32)
     Timer(machine, "TIM5", 0x40000C00, ("APB1ENR", 3), 50, 32)
     dma = Dma(machine, "DMA2", 0x40026400, ("AHB1ENR", 22), DMA2_IRQS)
-    Sai(machine, "SAI2", 0x40015C00, ("APB2ENR", 23), dma)
+    codec = Wm8994(machine)
+    Sai(machine, "SAI2", 0x40015C00, ("APB2ENR", 23), dma, codec)
+    I2c(machine, "I2C3", 0x40005C00, ("APB1ENR", 23), _I2C3_PINS).devices[_CODEC_ADDRESS] = codec

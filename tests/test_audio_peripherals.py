@@ -21,7 +21,8 @@ def registers():
 
 
 def start(registers, n_words=64, circular=True, slots=1, nodiv=False, plli2s=PLLI2S):
-    """SAI2 block B as master receiver of 16-bit slots, with DMA2 stream 7 into BUFFER."""
+    """SAI2 block B as master receiver of 16-bit slots, with DMA2 stream 7 into BUFFER, and no codec."""
+    registers.machine.peripheral("SAI2").codec = None
     registers[0x40023830] |= 1 << 22
     registers[0x40023844] |= 1 << 23
     registers[0x40023804] = 16 | 192 << 6

@@ -68,3 +68,32 @@ void systick_handler(void)
 {
     milliseconds++;
 }
+
+void sleep_start(void)
+{
+    RCC->APB1ENR |= RCC_APB1ENR_TIM2EN;
+    (void)RCC->APB1ENR; /* the clock needs two cycles before the first access */
+    TIM2->PSC = 2 * clock_read().apb1_hz / 1000000u - 1; /* timers run at twice the clock of a divided bus */
+    TIM2->EGR = TIM2_EGR_UG;
+    TIM2->CNT = 0;
+    TIM2->CR1 = TIM2_CR1_CEN;
+}
+
+uint32_t microseconds(void)
+{
+    return TIM2->CNT;
+}
+
+uint32_t sleep_unless(bool (*ready)(void))
+{
+    uint32_t slept = 0;
+    /* Masked, so that an interrupt between the question and the sleep ends the sleep at once. */
+    __asm volatile("cpsid i" ::: "memory");
+    if (!ready()) {
+        const uint32_t start = TIM2->CNT;
+        __asm volatile("dsb\n wfi" ::: "memory");
+        slept = TIM2->CNT - start;
+    }
+    __asm volatile("cpsie i\n isb" ::: "memory");
+    return slept;
+}

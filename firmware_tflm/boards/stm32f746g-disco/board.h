@@ -18,9 +18,13 @@
 const char *board_init(void);
 void led_set(bool on);
 bool button_pressed(void);
-uint32_t cycle_count(void);
+uint32_t cycle_count(void); /* may stand still while the core sleeps */
 void tick_start(void);  /* from now on an interrupt every millisecond */
 uint32_t tick_ms(void); /* milliseconds since tick_start */
+/* Sleep until an interrupt unless `ready()`, and return the microseconds slept; sleep_start once before. */
+void sleep_start(void);
+uint32_t sleep_unless(bool (*ready)(void));
+uint32_t microseconds(void); /* since sleep_start, around after 71 minutes */
 
 /* ---- startup.c */
 uint32_t stack_used_bytes(void); /* the most that was ever used, from the pattern painted at reset */
@@ -43,6 +47,11 @@ void cache_init(void); /* startup.c calls it before main */
 void uart_init(uint32_t clock_hz);
 void uart_write(char character); /* '\n' goes out as "\r\n" */
 int uart_read(void);             /* the character that arrived, or -1 */
+
+/* ---- uart_buffer.c, for programs that link it (target board_audio): uart_write then goes into a buffer, which an
+ * interrupt empties; what it has no room for is dropped and counted. A fault's report still waits for the port. */
+uint32_t uart_room(void); /* characters that fit now */
+uint32_t uart_dropped(void);
 
 /* ---- watchdog.c */
 void watchdog_start(void); /* resets the board unless fed within about a second */

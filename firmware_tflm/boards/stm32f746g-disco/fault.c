@@ -98,3 +98,7 @@ __attribute__((naked)) void fault_entry(void)
         "mov sp, r2\n"
         "b fault_report\n" ::"i"(FAULT_STACK_BYTES));
 }
+
+/* Interrupts that some programs have a handler for. */
+void usart1_handler(void) __attribute__((weak, alias("fault_entry")));
+void dma2_stream7_handler(void) __attribute__((weak, alias("fault_entry")));

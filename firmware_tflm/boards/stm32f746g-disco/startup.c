@@ -24,6 +24,8 @@ extern void (*const __init_array_end[])(void);
 int main(void);
 void reset_handler(void);
 void systick_handler(void);
+void usart1_handler(void);
+void dma2_stream7_handler(void);
 
 typedef union {
     void (*handler)(void);
@@ -38,7 +40,11 @@ __attribute__((section(".vectors"), used)) const vector_t vector_table[16 + 98] 
     [11 ... 12] = {.handler = fault_entry},
     [14] = {.handler = fault_entry},
     [15] = {.handler = systick_handler},
-    [16 ... 16 + 97] = {.handler = fault_entry},
+    [16 ... 16 + 36] = {.handler = fault_entry},
+    [16 + 37] = {.handler = usart1_handler},
+    [16 + 38 ... 16 + 69] = {.handler = fault_entry},
+    [16 + 70] = {.handler = dma2_stream7_handler},
+    [16 + 71 ... 16 + 97] = {.handler = fault_entry},
 };
 
 __attribute__((noreturn)) void reset_handler(void)

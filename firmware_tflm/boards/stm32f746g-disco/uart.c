@@ -27,7 +27,8 @@ static void send(uint32_t byte)
     USART1->TDR = byte;
 }
 
-void uart_write(char character)
+/* uart_buffer.c has another one, which does not wait. */
+__attribute__((weak)) void uart_write(char character)
 {
     if (character == '\n') {
         send('\r');
