@@ -134,7 +134,9 @@ class Sai(Peripheral):
     def _heard(self, block: str, rate_hz: float, count: int, slots: int) -> np.ndarray:
         """The next `count` frames, [count, slots] int32, of `data size` bits with the sound in the highest 16."""
         if self.codec is not None:
-            return self._from_codec(block, rate_hz, self._sound(block, rate_hz, count, 2), slots)
+            if block == "A":  # its data pin leads to an input of the codec
+                return np.zeros((count, slots), np.int32)
+            return self._from_codec(rate_hz, self._sound(block, rate_hz, count, 2), slots)
         frames, bits = self._sound(block, rate_hz, count, slots), self._data_bits(block)
         return frames << bits - 16 if bits > 16 else frames >> 16 - bits
 
@@ -154,31 +156,30 @@ class Sai(Peripheral):
     def _data_bits(self, block: str) -> int:
         return {2: 8, 3: 10, 4: 16, 5: 20, 6: 24, 7: 32}[max(2, self.field(f"{block}CR1", 5, 3))]
 
-    def _from_codec(self, block: str, rate_hz: float, sound: np.ndarray, slots: int) -> np.ndarray:
-        """What the receiver makes of the bits of the codec: [count, slots], data right-aligned."""
-        length = self.field(f"{block}FRCR", 0, 8) + 1
-        fault = self._line_fault(block, length) or self.codec.fault(self._mclk_hz(), rate_hz, length)
+    def _from_codec(self, rate_hz: float, sound: np.ndarray, slots: int) -> np.ndarray:
+        """What block B makes of the bits of the codec: [count, slots], data right-aligned."""
+        length = self.field("BFRCR", 0, 8) + 1
+        fault = self._line_fault(length) or self.codec.fault(self._mclk_hz(), rate_hz, length)
         if fault:
             self.machine.note(f"no sound: {fault}")
             return np.zeros((len(sound), slots), np.int32)
-        bits, size = self.codec.frames(sound, length), self._data_bits(block)
-        slot_bits = {0: size, 1: 16, 2: 32}[self.field(f"{block}SLOTR", 6, 2)]
-        first = self.field(f"{block}SLOTR", 0, 5) + self.field(f"{block}FRCR", 18)
-        if self.field(f"{block}FRCR", 17):  # the frame starts with the rising edge: the right half comes first
+        bits, size = self.codec.frames(sound, length), self._data_bits("B")
+        slot_bits = {0: size, 1: 16, 2: 32}[self.field("BSLOTR", 6, 2)]
+        first = self.field("BSLOTR", 0, 5) + self.field("BFRCR", 18)
+        if self.field("BFRCR", 17):  # the frame starts with the rising edge: the right half comes first
             first += length // 2
-        active = [slot for slot in range(16) if self.field(f"{block}SLOTR", 16 + slot)][:slots]
+        active = [slot for slot in range(16) if self.field("BSLOTR", 16 + slot)][:slots]
         places = (first + np.array(active)[:, None] * slot_bits + np.arange(size)) % length
-        words = bits[:, places].astype(np.int64) @ (1 << np.arange(size, dtype=np.int64))[::-1]
+        words = bits[:, places] @ (1 << np.arange(size, dtype=np.int64))[::-1]
         return words.astype(np.uint32).view(np.int32)
 
-    def _line_fault(self, block: str, length: int) -> str | None:
-        """Why the receiver cannot read what the codec sends."""
-        gpio = self.machine.peripheral
+    def _line_fault(self, length: int) -> str | None:
+        """Why block B cannot read what the codec sends."""
         for port, pin, function in self._CODEC_PINS:
-            if gpio(f"GPIO{port}").alternate(pin) != function:
-                return f"set P{port}{pin} to alternate function {function}: the codec hangs there"
-        if block != "B" or self.field("BCR1", 10, 2) != 1 or not self._mclk_hz():
-            return "the codec is clocked by block A and heard by block B, synchronous with it"
+            if self.machine.peripheral(f"GPIO{port}").alternate(pin) != function:
+                return f"set P{port}{pin} to alternate function {function}: the codec is connected there"
+        if self.field("BCR1", 10, 2) != 1 or not self._mclk_hz():
+            return "block A has to clock the codec, and block B to be synchronous with it"
         if not self.field("BCR1", 9):
             return "SAI2_BCR1.CKSTR is 0: the codec changes its data at the edge that is sampled then"
         if not self.field("BFRCR", 16) or 2 * (self.field("BFRCR", 8, 7) + 1) != length:

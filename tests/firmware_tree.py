@@ -11,7 +11,7 @@ class FirmwareTree:
     def __init__(self, folder, monkeypatch):
         self.source, self.folder = folder / "firmware_tflm", folder / "build"
         (self.source / "app").mkdir(parents=True)
-        for name in ("boards", "cmake", "kernels"):
+        for name in ("boards", "cmake", "decision", "kernels"):
             shutil.copytree(toolchain.SOURCE_FOLDER / name, self.source / name)
         for name in ("CMakeLists.txt", "CMakePresets.json"):
             shutil.copy(toolchain.SOURCE_FOLDER / name, self.source)
