@@ -16,7 +16,7 @@
 
 #define HOPS_OF(seconds) ((uint32_t)(seconds) * FRONTEND_SAMPLE_RATE_HZ / FRONTEND_HOP_SAMPLES)
 #define LED_HOPS (HOPS_OF(1) / 2)
-#define RETRY_US 500000u
+#define RETRY_MS 300u /* of the watchdog's 700 at least */
 _Static_assert(NETWORK_INPUT_VALUES == FRONTEND_FRAMES * FRONTEND_BANDS, "front end and network do not fit");
 _Static_assert(FRONTEND_SAMPLE_RATE_HZ == AUDIO_RATE_HZ, "the microphones are recorded at another rate");
 _Static_assert(NETWORK_OUTPUT_ZERO_POINT == -128 && NETWORK_OUTPUT_SCALE == 0.00390625f, "not a softmax in int8");
@@ -69,10 +69,7 @@ static void start_audio(void)
         print_text("error: ");
         print_text(failed);
         print_text("; trying again\n");
-        const uint32_t start = microseconds();
-        while (microseconds() - start < RETRY_US) {
-            watchdog_feed();
-        }
+        wait_ms(RETRY_MS);
     }
 }
 

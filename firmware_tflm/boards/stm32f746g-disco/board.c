@@ -50,6 +50,17 @@ uint32_t cycle_count(void)
     return DWT->CYCCNT;
 }
 
+void wait_ms(uint32_t milliseconds)
+{
+    const uint32_t start = DWT->CYCCNT;
+    const uint32_t cycles = clock_read().core_hz / 1000u * milliseconds;
+    while (DWT->CYCCNT - start < cycles) {
+        for (uint32_t n = 0; n < 5000; n++) {
+            __asm volatile("nop");
+        }
+    }
+}
+
 void tick_start(void)
 {
     milliseconds = 0;

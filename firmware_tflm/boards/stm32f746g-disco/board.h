@@ -19,6 +19,7 @@ const char *board_init(void);
 void led_set(bool on);
 bool button_pressed(void);
 uint32_t cycle_count(void); /* may stand still while the core sleeps */
+void wait_ms(uint32_t milliseconds); /* or a little longer; awake */
 void tick_start(void);  /* from now on an interrupt every millisecond */
 uint32_t tick_ms(void); /* milliseconds since tick_start */
 /* Sleep until an interrupt unless `ready()`, and return the microseconds slept; sleep_start once before. */

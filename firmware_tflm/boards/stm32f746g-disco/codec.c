@@ -53,14 +53,6 @@ static bool write_all(const setting_t *settings, size_t count)
     return true;
 }
 
-static void wait_ms(uint32_t milliseconds)
-{
-    const uint32_t start = cycle_count();
-    const uint32_t cycles = clock_read().core_hz / 1000u * milliseconds;
-    while (cycle_count() - start < cycles) {
-    }
-}
-
 const char *codec_start(uint32_t volume)
 {
     static const uint8_t id_register[2] = {0, 0};
