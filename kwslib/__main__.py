@@ -7,8 +7,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from kwslib import artifacts, dataset, engine_command, evaluation, features, interpreters, tflite_graph, toolchain
+from kwslib import (
+    artifacts,
+    dataset,
+    engine_command,
+    evaluation,
+    features,
+    interpreters,
+    live_build,
+    tflite_graph,
+    toolchain,
+)
 from kwslib import board as emulated_board
+from kwslib import listen as listening
 from kwslib.audio import AudioError
 from kwslib.config import ConfigError, FeatureConfig, TaskConfig
 from kwslib.download import DownloadError
@@ -126,6 +137,16 @@ def board(arguments) -> None:
     emulated_board.main(arguments)
 
 
+def live(arguments) -> None:
+    """Build the always-on keyword spotter for a model."""
+    live_build.main(arguments)
+
+
+def listen(arguments) -> None:
+    """Play a recording into the microphones of the emulated board, with the live firmware."""
+    listening.main(arguments)
+
+
 def notebooks(arguments) -> None:
     """Execute all notebooks in order, with a progress line for each."""
     options = {"in_place": arguments.in_place, "only": arguments.only}
@@ -173,6 +194,12 @@ def _parser() -> argparse.ArgumentParser:
 
     command = _add(commands, board, "board firmware.elf --seconds 2")
     emulated_board.add_arguments(command)
+
+    command = _add(commands, live, "live MODEL.tflite --threshold 0.6")
+    live_build.add_arguments(command)
+
+    command = _add(commands, listen, "listen kws_live.elf FILE.wav")
+    listening.add_arguments(command)
 
     command = _add(commands, notebooks, "notebooks --mode quick --data synthetic --results results/quick")
     command.add_argument("--mode", choices=("quick", "full"), default="quick", help="size of the run (quick)")
