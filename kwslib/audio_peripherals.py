@@ -89,7 +89,7 @@ class Sai(Peripheral):
         runs = bool(receives and self.sample_rate_hz(block))
         if runs and block not in self._start_s:
             self._start_s[block], self._frames[block] = self.machine.time_s, 0
-            if self.machine.audio is not None:
+            if self.machine.audio is not None and (self.codec is None or block == "B"):
                 samples, rate_hz = self.machine.audio
                 tail = len(samples) / rate_hz + _AUDIO_TAIL_S
                 self.machine.schedule(tail, lambda: self.machine.end("audio", "the audio is over"))
