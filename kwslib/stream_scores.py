@@ -62,7 +62,6 @@ def scores(model: str | Path, stream: Stream, refresh: bool = False) -> np.ndarr
 
 def all_scores(models: Sequence[str | Path], stream: Stream, n_jobs: int = 2) -> list[np.ndarray]:
     """`scores` of several models, `n_jobs` at a time, with a progress bar."""
-    stream.digest  # noqa: B018 - once, before the threads ask for it
     with ThreadPoolExecutor(n_jobs) as pool:  # threads do: the networks are programs, the front end is C
         found = pool.map(lambda model: scores(model, stream), models)
         return list(tqdm(found, f"scores, {stream.split}", len(models), leave=False, disable=len(models) < 4))

@@ -17,7 +17,8 @@ import soundfile
 from kwslib import cache, dataset
 from kwslib.config import FeatureConfig, TaskConfig
 
-SNRS_DB = (5, 10, 20, 40)
+SNRS_DB = (10, 20, 30)
+LEVEL = 2000  # root mean square of the spoken part of every clip, in steps of int16
 SCENE_S = 30
 SCENES = ("keywords", "words", "keywords", "noise")
 KEYWORD_SHARE = 0.5  # of the words of a scene with keywords
@@ -72,9 +73,9 @@ def make_stream(
 ) -> Stream:
     """Make a stream from the clips and the background noise of a split; the same arguments give the same samples.
 
-    Every clip keeps its level and is used once before any is used again, words in turn. The noise of a scene is scaled
-    so that the mean power of all clips is `snr_db` above it. `minutes` is rounded up to whole scenes. Raises
-    StreamError, and DatasetError for recordings that cannot be used.
+    Every clip is used once before any is used again, words in turn. The spoken part of a clip is brought to the mean
+    power LEVEL ** 2, and the noise of a scene to one that is `snr_db` below. `minutes` is rounded up to whole scenes.
+    Raises StreamError, and DatasetError for recordings that cannot be used.
     """
     if split not in dataset.SPLITS:
         raise StreamError(f"split {split!r}: there are {', '.join(dataset.SPLITS)}")
@@ -88,18 +89,18 @@ def make_stream(
     rng = np.random.default_rng([seed, dataset.SPLITS.index(split)])
     is_keyword = rows.label.isin(task.keywords)
     decks = {kind: _deck(rows.word[is_keyword == kind], rng) for kind in (True, False)}
-    level = np.sqrt(np.mean([np.mean(clip.astype(np.float32) ** 2) for clip in clips]))
 
     size = SCENE_S * front_end.sample_rate_hz
     count = int(np.ceil(minutes * 60 / SCENE_S))
     audio, words, scenes = np.empty(count * size, np.int16), [], []
     for number in range(count):
         kind, snr_db = SCENES[number % len(SCENES)], rng.choice(snrs_db)
-        scene = _background(noise, size, level * 10 ** (-snr_db / 20), rng)
+        scene = _background(noise, size, LEVEL * 10 ** (-snr_db / 20), rng)
         for row, place in _places(kind, size, front_end, decks, rng):
-            clip = clips[row]
-            scene[place : place + len(clip)] += _faded(clip.astype(np.float32))
-            first, last = spoken_part(clip)
+            first, last = spoken_part(clips[row])
+            clip = clips[row].astype(np.float32)
+            clip *= LEVEL / max(_rms(clip[first:last]), 1)
+            scene[place : place + len(clip)] += _faded(clip)
             begins = number * size + place
             words.append((rows.word[row], rows.label[row], begins + first, begins + last, snr_db))
         audio[number * size : (number + 1) * size] = np.clip(np.round(scene), -32768, 32767)
@@ -153,7 +154,11 @@ def _background(noise, size, level, rng):
     """Noise from a random place on, from its start again where it ends, with a mean power of `level` squared."""
     start = rng.integers(len(noise))
     piece = np.take(noise, np.arange(start, start + size), mode="wrap")
-    return _faded(piece * (level / max(np.sqrt(np.mean(piece**2)), 1e-3)))
+    return _faded(piece * (level / max(_rms(piece), 1e-3)))
+
+
+def _rms(samples):
+    return float(np.sqrt(np.mean(samples**2)))
 
 
 def _faded(samples):
