@@ -22,6 +22,7 @@ from kwslib import board as emulated_board
 from kwslib import listen as listening
 from kwslib.audio import AudioError
 from kwslib.config import ConfigError, FeatureConfig, TaskConfig
+from kwslib.decision import DecisionError
 from kwslib.download import DownloadError
 from kwslib.engine import EngineError
 from kwslib.espeak import SpeechError
@@ -32,6 +33,7 @@ EXPECTED_ERRORS = (
     AudioError,
     BoardError,
     ConfigError,
+    DecisionError,
     DownloadError,
     EngineError,
     SpeechError,

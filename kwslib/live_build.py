@@ -7,56 +7,17 @@ import argparse
 import json
 import struct
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
-from kwslib import artifacts, cache, engine, engine_c, toolchain
-from kwslib.config import TaskConfig
+from kwslib import artifacts, cache, engine, engine_c, streaming, toolchain
+from kwslib.config import FeatureConfig, TaskConfig
+from kwslib.decision import DecisionConfig
 from kwslib.engine import EngineError, Program
 from kwslib.kernel_sets import KERNEL_SETS
 
-DECISION_ONE = 65536  # a score of 1 in firmware_tflm/decision
+SMOOTHING_HOPS, THRESHOLD = 8, 0.6  # where nobody chose them on a stream
 _VOLUME_UNITY, _VOLUME_STEP_DB, _VOLUME_MOST_DB = 0xC0, 0.375, 17.625  # of the codec, WM8994 datasheet
 _HEADER = "live_model.h"
-
-
-@dataclass(frozen=True)
-class LiveSettings:
-    """How scores become keywords, and how loud the microphones are.
-
-    `smoothing_hops` are averaged; a keyword is detected from `threshold` (0 to 1) on, again only after its averaged
-    score was below `release` (0 to threshold), and not within `refractory_s` after another one. `gain_db`: of the
-    microphones in the codec, 0 to 17.625 dB. Raises EngineError for a value outside its range.
-    """
-
-    smoothing_hops: int = 8
-    threshold: float = 0.6
-    release: float = 0.3
-    refractory_s: float = 0.75
-    gain_db: float = 0.0
-
-    def __post_init__(self):
-        ranges = {
-            "smoothing_hops": (1, 64),
-            "threshold": (1 / DECISION_ONE, 1),
-            "release": (0, self.threshold),
-            "refractory_s": (0, 3600),
-            "gain_db": (0, _VOLUME_MOST_DB),
-        }
-        for name, (low, high) in ranges.items():
-            if not low <= getattr(self, name) <= high:
-                raise EngineError(f"{name} = {getattr(self, name)}: {low:g} to {high:g} are allowed")
-
-    def config(self, task: TaskConfig, hop_s: float) -> dict[str, int]:
-        """Members of decision_config_t for the classes of a task."""
-        return {
-            "classes": len(task.labels),
-            "smoothing": self.smoothing_hops,
-            "threshold": max(1, round(self.threshold * DECISION_ONE)),
-            "release": max(1, round(self.release * DECISION_ONE)),
-            "refractory": round(self.refractory_s / hop_s),
-            "keywords": sum(1 << n for n, label in enumerate(task.labels) if label in task.keywords),
-        }
 
 
 def plan(model: str | Path, kernels: str | None = None) -> tuple[Program, dict]:
@@ -73,14 +34,30 @@ def plan(model: str | Path, kernels: str | None = None) -> tuple[Program, dict]:
     return program, meta
 
 
-def build(model: str | Path, kernels: str | None = None, settings: LiveSettings | None = None) -> Path:
+def default_decision(meta: dict) -> DecisionConfig:
+    """The decision of a model's task with SMOOTHING_HOPS and THRESHOLD."""
+    return decision_of(meta, SMOOTHING_HOPS, THRESHOLD)
+
+
+def decision_of(meta: dict, smoothing_hops: int, threshold: float) -> DecisionConfig:
+    """The decision of the task in a model's JSON: see `streaming.settings`."""
+    features = FeatureConfig.from_dict(meta["features"])
+    hop_ms = 1000 * features.hop_samples / features.sample_rate_hz
+    return streaming.settings(TaskConfig.from_dict(meta["task"]), hop_ms, smoothing_hops, threshold)
+
+
+def build(
+    model: str | Path, kernels: str | None = None, decision: DecisionConfig | None = None, gain_db: float = 0.0
+) -> Path:
     """Build the firmware for NAME.tflite (NAME.json beside it); returns kws_live.elf.
 
-    Raises EngineError and `toolchain.ToolchainError`.
+    `gain_db` is that of the microphones in the codec, 0 to 17.625 dB. Raises EngineError and
+    `toolchain.ToolchainError`.
     """
+    if not 0 <= gain_db <= _VOLUME_MOST_DB:
+        raise EngineError(f"gain_db = {gain_db}: the codec amplifies by 0 to {_VOLUME_MOST_DB} dB")
     program, meta = plan(model, kernels)
-    settings = settings or LiveSettings()
-    header = _header(program, meta, settings)
+    header = _header(program, meta, decision or default_decision(meta), gain_db)
     key = cache.cache_key({"header": header, "network": engine_c.texts(program)})
     folder = cache.data_folder() / "live" / f"{program.name}-{key[:8]}"
     if not (folder / _HEADER).is_file():
@@ -91,10 +68,10 @@ def build(model: str | Path, kernels: str | None = None, settings: LiveSettings 
     return toolchain.build("stm32f746g-disco", options=options, targets=["kws_live"]) / "kws_live.elf"
 
 
-def _header(program: Program, meta: dict, settings: LiveSettings) -> str:
+def _header(program: Program, meta: dict, decision: DecisionConfig, gain_db: float) -> str:
     """Text of live_model.h."""
-    hop_s = meta["features"]["hop_samples"] / meta["features"]["sample_rate_hz"]
-    config = settings.config(TaskConfig.from_dict(meta["task"]), hop_s)
+    names = ("classes", "smoothing", "threshold", "release", "refractory")
+    config = {name: getattr(decision, name) for name in names} | {"keywords": decision.mask}
     members = ", ".join(f".{name} = {value}" for name, value in config.items())
     defines = {
         "MODEL": json.dumps(program.name),
@@ -102,7 +79,7 @@ def _header(program: Program, meta: dict, settings: LiveSettings) -> str:
         "SHA256": json.dumps(program.sha256),
         "LABELS": f"{{{', '.join(map(json.dumps, meta['labels']))}}}",
         "DECISION": f"{{{members}}}",
-        "VOLUME": f"0x{_VOLUME_UNITY + round(settings.gain_db / _VOLUME_STEP_DB):X}u /* {settings.gain_db:g} dB */",
+        "VOLUME": f"0x{_VOLUME_UNITY + round(gain_db / _VOLUME_STEP_DB):X}u /* {gain_db:g} dB */",
     }
     lines = [f"#define LIVE_{name} {value}" for name, value in defines.items()]
     note = f"/* Generated by kwslib.live_build from {program.name}.json; do not edit. */"
@@ -142,20 +119,17 @@ def seal(elf: str | Path) -> int:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `python -m kwslib live`."""
-    defaults = LiveSettings()
     parser.add_argument("model", type=Path, metavar="MODEL.tflite", help="int8 model, with MODEL.json beside it")
     parser.add_argument("--kernels", choices=KERNEL_SETS, help="kernel set (what suits the model)")
-    parser.add_argument("--smoothing", type=int, default=defaults.smoothing_hops, help="hops that are averaged")
-    parser.add_argument("--threshold", type=float, default=defaults.threshold, help="score of a detection, 0 to 1")
-    parser.add_argument("--release", type=float, default=defaults.release, help="score at which a keyword is over")
-    parser.add_argument("--refractory", type=float, default=defaults.refractory_s, help="seconds between detections")
-    parser.add_argument("--gain", type=float, default=defaults.gain_db, help="of the microphones, 0 to 17.625 dB")
+    parser.add_argument("--smoothing", type=int, default=SMOOTHING_HOPS, help=f"hops averaged ({SMOOTHING_HOPS})")
+    parser.add_argument("--threshold", type=float, default=THRESHOLD, help=f"averaged score, 0 to 1 ({THRESHOLD})")
+    parser.add_argument("--gain", type=float, default=0.0, help="of the microphones in dB, 0 to 17.625 (0)")
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Build, and say how much memory the firmware takes."""
-    values = (arguments.smoothing, arguments.threshold, arguments.release, arguments.refractory, arguments.gain)
-    elf = build(arguments.model, arguments.kernels, LiveSettings(*values))
+    decision = decision_of(artifacts.load_model(arguments.model)[1], arguments.smoothing, arguments.threshold)
+    elf = build(arguments.model, arguments.kernels, decision, arguments.gain)
     print(f"{toolchain.size_report(elf).to_string(index=False)}\n\n{elf}")
 
 
