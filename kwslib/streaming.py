@@ -162,3 +162,40 @@ def operating_point(
         row |= {"threshold": config.threshold, "release": config.release, "refractory_hops": config.refractory}
         row["validation_frr"] = chosen.frr[chosen.threshold == threshold].iloc[0]
     return {name: row.get(name, np.nan) for name in COLUMNS}, points
+
+
+def misses_by_snr(
+    stream: Stream, task: TaskConfig, scores: np.ndarray, config: DecisionConfig, hop_samples: int
+) -> pd.DataFrame:
+    """Keywords missed at each signal-to-noise ratio: snr_db, keywords, missed, frr."""
+    spoken = stream.keywords(task)
+    index = match(stream, task, *decision.detections(config, scores), hop_samples)
+    spoken["missed"] = ~spoken.index.isin(index)
+    return spoken.groupby("snr_db").missed.agg(keywords="size", missed="sum", frr="mean").reset_index()
+
+
+def excerpt(
+    stream: Stream,
+    task: TaskConfig,
+    scores: np.ndarray,
+    config: DecisionConfig,
+    hop_samples: int,
+    start_s: float,
+    seconds: float,
+) -> pd.DataFrame:
+    """A piece of a stream hop by hop: time_s (end of the hop), the averaged probability of each keyword in a column of
+    its name, detected ("" or a keyword) and hit.
+    """
+    seconds_a_hop = hop_samples / stream.sample_rate_hz
+    first, last = round(start_s / seconds_a_hop), round((start_s + seconds) / seconds_a_hop)
+    last = min(last, len(scores))
+    averaged = decision.averaged(config, scores[:last])[first:] / decision.ONE
+    table = pd.DataFrame(averaged[:, : len(task.keywords)], columns=task.keywords)
+    table.insert(0, "time_s", np.arange(first + 1, last + 1) * seconds_a_hop)
+    hops, classes = decision.detections(config, scores[:last])
+    hit = match(stream, task, hops, classes, hop_samples) >= 0
+    inside = hops >= first
+    table["detected"], table["hit"] = "", False
+    table.loc[hops[inside] - first, "detected"] = [task.labels[number] for number in classes[inside]]
+    table.loc[hops[inside] - first, "hit"] = hit[inside]
+    return table
