@@ -79,7 +79,7 @@ def test_wrong_formats_give_wrong_samples():
 def test_pins_and_clock_of_another_frequency():
     words, notes, _ = record(pins=False)
     assert not words.any() and "PI4" in notes[0]
-    words, notes, bus = record(plli2s=344 << 6 | 7 << 24)  # 24,000 Hz
+    words, notes, _ = record(plli2s=344 << 6 | 7 << 24)  # 24,000 Hz
     assert not words.any() and "16000 Hz (0x210), frames: 23996 Hz" in notes[0]
 
 
