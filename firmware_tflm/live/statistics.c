@@ -1,4 +1,4 @@
-/* Sums, and their lines on the serial port: name=value, which a program reads as well (kwslib/live.py). */
+/* Sums, and their lines on the serial port: name=value, which a program reads as well (kwslib/listen.py). */
 #include "statistics.h"
 
 #include "audio.h"
