@@ -18,7 +18,15 @@ RELEASE_SHARE = 0.8  # of the threshold
 THRESHOLDS = np.unique(np.concatenate([np.linspace(0.04, 0.9, 44), np.linspace(0.9, 0.996, 17)]))
 COLUMNS = ["dataset", "task", "model", "granularity", "sparsity", "format", "frr", "fa_per_hour", "delay_ms"]
 COLUMNS += ["threshold", "hours", "fa_low", "fa_high", "keywords", "missed", "false_alarms", "validation_frr"]
-COLUMNS += ["fa_per_hour_curve", "smoothing_hops", "release", "refractory_hops", "accuracy", "model_file"]
+COLUMNS += [
+    "fa_per_hour_curve",
+    "fa_per_hour_curve_10",
+    "smoothing_hops",
+    "release",
+    "refractory_hops",
+    "accuracy",
+    "model_file",
+]
 
 
 class StreamingError(ValueError):
@@ -147,7 +155,7 @@ def operating_point(
     `validation` and `testing` are a stream and the scores of the model over it. The threshold is chosen on the
     validation stream at `frr`; the row holds what the test stream gives with it: frr, fa_per_hour with its 95 %
     interval, delay_ms; NaN where no threshold reaches `frr`. `fa_per_hour_curve` is read off the curve of the test
-    stream at `frr`. `facts` are columns of `kernel_study.saved_models`.
+    stream at `frr`, `fa_per_hour_curve_10` at 10 % missed. `facts` are columns of `kernel_study.saved_models`.
     """
     chosen = curve(*(validation[0], task, validation[1], smoothing, hop_samples))
     threshold, (stream, scores) = choose(chosen, frr), testing
@@ -155,6 +163,7 @@ def operating_point(
     row = {name: facts[name] for name in ("task", "model", "granularity", "sparsity", "accuracy", "model_file")}
     row |= {"dataset": stream.dataset, "format": facts["data_type"], "hours": stream.hours}
     row |= {"smoothing_hops": smoothing, "fa_per_hour_curve": fa_at(points, frr)}
+    row["fa_per_hour_curve_10"] = fa_at(points, 0.1)
     if np.isfinite(threshold):
         config = settings(task, 1000 * hop_samples / stream.sample_rate_hz, smoothing, threshold)
         row |= rates(stream, task, scores, config, hop_samples)
