@@ -7,7 +7,7 @@
 #define BUTTON_PIN 11u /* B1 on PI11, high is pressed */
 #define LAR_KEY 0xC5ACCE55u
 
-static volatile uint32_t milliseconds;
+static volatile uint32_t ticks_ms;
 
 static void cycle_counter_init(void)
 {
@@ -63,7 +63,7 @@ void wait_ms(uint32_t milliseconds)
 
 void tick_start(void)
 {
-    milliseconds = 0;
+    ticks_ms = 0;
     SYSTICK->RVR = clock_read().core_hz / 1000 - 1;
     SYSTICK->CVR = 0;
     SYSTICK->CSR = SYSTICK_CSR_CLKSOURCE | SYSTICK_CSR_TICKINT | SYSTICK_CSR_ENABLE;
@@ -71,13 +71,13 @@ void tick_start(void)
 
 uint32_t tick_ms(void)
 {
-    return milliseconds;
+    return ticks_ms;
 }
 
 void systick_handler(void);
 void systick_handler(void)
 {
-    milliseconds++;
+    ticks_ms++;
 }
 
 void sleep_start(void)
