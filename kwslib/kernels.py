@@ -81,7 +81,7 @@ def plain_layer(info: ModelInfo, op: Op) -> Layer:
     if (source.dtype, weights.dtype, target.dtype) != ("int8",) * 3 or any(weights.zero_points):
         raise KernelError(f"{op.name} of {source.dtype}: needed is int8, with weights whose zero point is 0")
     channels = weights.shape[-1 if op.name == "DEPTHWISE_CONV_2D" else 0]
-    _check_shapes(op, source, weights, target, channels)
+    check_shapes(op, source, weights, target, channels)
     bias = info.tensors[op.inputs[2]].data if len(op.inputs) > 2 else np.zeros(channels, np.int32)
     if bias is None or bias.size != channels or bias.dtype != np.int32:
         raise KernelError(f"its bias is not one int32 constant for each of {channels} outputs")
@@ -92,14 +92,19 @@ def plain_layer(info: ModelInfo, op: Op) -> Layer:
     }
     if op.name == "FULLY_CONNECTED":
         return Layer("fully_connected_t", {"inputs": weights.shape[1], "outputs": channels} | shared)
-    (_, in_height, in_width, in_channels), (_, out_height, out_width, _) = source.shape, target.shape
+    return Layer("convolution_t", geometry(op, source, weights, target) | shared)
+
+
+def geometry(op: Op, source: Tensor, weights: Tensor, target: Tensor) -> dict[str, int]:
+    """Members of a convolution's struct that say how it lies in its input and output. Raises KernelError."""
+    (_, in_height, in_width, in_channels), (_, out_height, out_width, channels) = source.shape, target.shape
     _, height, width, _ = weights.shape
     pad = padding(op, (height, width), source, target)
     members = {"input_height": in_height, "input_width": in_width, "input_channels": in_channels}
     members |= {"kernel_height": height, "kernel_width": width}
     members |= {"output_height": out_height, "output_width": out_width, "output_channels": channels}
     members |= {"stride_height": op.stride[0], "stride_width": op.stride[1]}
-    return Layer("convolution_t", members | {"pad_height": pad[0], "pad_width": pad[1]} | shared)
+    return members | {"pad_height": pad[0], "pad_width": pad[1]}
 
 
 def padding(op: Op, window: tuple[int, int], source: Tensor, target: Tensor) -> tuple[int, int]:
@@ -116,11 +121,11 @@ def padding(op: Op, window: tuple[int, int], source: Tensor, target: Tensor) -> 
     return pads[0], pads[1]
 
 
-def _check_shapes(op, source, weights, target, channels):
-    """Refuse what the plain kernels do not compute, and what a damaged file may claim."""
+def check_shapes(op: Op, source: Tensor, weights: Tensor, target: Tensor, channels: int) -> None:
+    """Raise KernelError for what no kernel computes, and for what a damaged file may claim."""
     if weights.data is None:
         raise KernelError("its weights are computed: only constants can be used")
-    if len(weights.scales) not in (1, channels):
+    if len(weights.scales) not in ((0,) if weights.dtype == "float32" else (1, channels)):
         raise KernelError(f"its weights have {len(weights.scales)} scales for {channels} outputs")
     if op.name == "FULLY_CONNECTED":
         fits, needed = source.size == weights.size // channels, f"an input of {weights.size // channels} values"

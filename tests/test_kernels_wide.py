@@ -17,6 +17,7 @@ FLOAT, INT16 = "paper6_paper_cnn_ours_s0_float32", "paper6_paper_cnn_ours_s0_int
 # Estimated, without softmax, when written; `sparse` with four fifths of the weights zero.
 MOST_CYCLES = {(FLOAT, "packed"): 865_000, (FLOAT, "sparse"): 325_000}
 MOST_CYCLES |= {(INT16, "packed"): 359_000, (INT16, "sparse"): 209_000}
+BYTES_BEHIND = 32  # the kernels read so far behind their input at most
 # Operator, shape of the input [height, width, channels] or [inputs], outputs, kernel, stride, padding, activation
 LAYERS = [
     ("CONV_2D", (7, 9, 3), 5, (3, 4), (2, 1), "SAME", "RELU"),
@@ -130,7 +131,7 @@ def with_zeros(tflite, share):
 
 
 def run(engine, step, values):
-    padded = np.pad(values, (0, kernels_wide.INPUT_BYTES_BEHIND), constant_values=77)
+    padded = np.pad(values, (0, BYTES_BEHIND), constant_values=77)
     return engine.run(step.kernel, step.layer, padded, step.n_out, step.dtype)
 
 
@@ -269,10 +270,33 @@ def test_scale_out_of_range_is_refused_unless_there_are_no_weights(host, kind):
             packers[plain.struct](plain)
 
 
-def test_table(board):
-    tflite = one_layer("int16", *LAYERS[5])
-    table = kernels_wide.table(tflite, board)
-    assert list(table.lowering) == list(kernels_wide.LOWERINGS)
-    assert (table.low <= table.cycles).all() and (table.cycles <= table.high).all()
-    cost = table.set_index("lowering").cycles_per_mac
-    assert cost["packed"] < cost["simd"] < cost["plain"]
+def test_each_rung_costs_less_than_the_one_before(board):
+    info = describe(one_layer("int16", *LAYERS[5]))
+    values, cycles = random_values(info.input), []
+    for rung in ("plain", "simd", "packed"):
+        (step,) = kernels_wide.LOWERINGS[rung](info, info.ops[0])
+        run(board, step, values)
+        cycles.append(board.costs()["cycles"])
+    assert cycles[0] > cycles[1] > cycles[2]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+def test_damaged_and_grouped_layers_are_refused(dtype):
+    info = describe(one_layer(dtype, *LAYERS[0]))
+    (op,), tensors = info.ops, list(info.tensors)
+    source, weights, bias = (tensors[index] for index in op.inputs)
+    tensors[op.inputs[0]] = replace(source, shape=(1, 7, 9, 6))  # two groups of three channels
+    with pytest.raises(KernelError, match="no groups"):
+        kernels_wide.plain_wide(replace(info, tensors=tuple(tensors)), op)
+    tensors[op.inputs[0]] = source
+    tensors[op.inputs[1]] = replace(weights, data=None)
+    with pytest.raises(KernelError, match="only constants"):
+        kernels_wide.plain_wide(replace(info, tensors=tuple(tensors)), op)
+    tensors[op.inputs[1]] = weights
+    tensors[op.inputs[2]] = replace(bias, data=bias.data[:-1])
+    with pytest.raises(KernelError, match="its bias is not one"):
+        kernels_wide.plain_wide(replace(info, tensors=tuple(tensors)), op)
+    with pytest.raises(KernelError, match="TANH"):
+        kernels_wide.plain_wide(info, replace(op, activation="TANH"))
+    with pytest.raises(KernelError, match="dilated"):
+        kernels_wide.plain_wide(info, replace(op, options=op.options | {"dilationHFactor": 2}))
