@@ -39,7 +39,7 @@ KERNEL_SETS = {
         (kernels_sparse.weight_first_registers_skip, kernels_wide.weight_first_registers_skip_wide)
     ),
     "simd_long": KernelSet((kernels_wide.simd_long_wide,)),
-    "simd_expand": KernelSet((kernels_wide.simd_expand_wide,)),
+    "simd_expand": KernelSet((kernels_plain.simd_expand, kernels_wide.simd_expand_wide)),
     "simd": KernelSet((kernels_dense.steps, kernels_wide.simd_wide)),
     "packed": KernelSet((kernels_wide.packed_wide,), (kernels_network.packed,)),
     "best": KernelSet(_FAST, (kernels_network.packed,)),

@@ -29,7 +29,7 @@ _LOOPS += ("weight_first_registers", "weight_first_registers_skip")
 RUNGS = {
     "float32": (*_LOOPS, "best"),
     "int16x8": (*_LOOPS, "simd_long", "simd", "simd_expand", "best"),
-    "int8": (*_LOOPS, "simd", "best"),
+    "int8": (*_LOOPS, "simd_expand", "simd", "best"),
 }
 RIVALS = ("plain", "weight_first", "weight_first_registers", "best")  # dense kernels, for the break-even
 # Kernel sets that profit from the zeros of each granularity.

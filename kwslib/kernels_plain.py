@@ -33,8 +33,8 @@ def plain(info: ModelInfo, op: Op) -> list[Step]:
 
 
 def skip(info: ModelInfo, op: Op) -> list[Step]:
-    """The same with an `if` that skips zero weights: CONV_2D and FULLY_CONNECTED. Raises KernelError."""
-    return _variant(info, op, {"CONV_2D": "convolve_skip_s8", "FULLY_CONNECTED": "fully_connected_skip_s8"})
+    """The same with an `if` that skips zero weights, for operators that have weights. Raises KernelError."""
+    return _variant(info, op, {name: kernel.replace("_s8", "_skip_s8") for name, kernel in _WEIGHTED.items()})
 
 
 def weight_first(info: ModelInfo, op: Op) -> list[Step]:
@@ -45,6 +45,12 @@ def weight_first(info: ModelInfo, op: Op) -> list[Step]:
 def weight_first_skip(info: ModelInfo, op: Op) -> list[Step]:
     """CONV_2D weight after weight and FULLY_CONNECTED, with an `if` that skips zero weights. Raises KernelError."""
     named = {"CONV_2D": "convolve_weight_first_skip_s8", "FULLY_CONNECTED": "fully_connected_skip_s8"}
+    return _variant(info, op, named)
+
+
+def simd_expand(info: ModelInfo, op: Op) -> list[Step]:
+    """CONV_2D and FULLY_CONNECTED, two products at a time by SMLAD, weights expanded on the fly. Raises KernelError."""
+    named = {"CONV_2D": "convolve_simd_expand_s8", "FULLY_CONNECTED": "fully_connected_simd_expand_s8"}
     return _variant(info, op, named)
 
 

@@ -13,9 +13,15 @@ from kwslib.tflite_graph import describe, read_model
 MODELS = cache.PROJECT_FOLDER / "results" / "models"
 PRUNED = "paper6_paper_cnn_element-80_s0"
 PLAIN = {
-    "CONV_2D": ("convolve_s8", "convolve_skip_s8", "convolve_weight_first_s8", "convolve_weight_first_skip_s8"),
-    "DEPTHWISE_CONV_2D": ("depthwise_convolve_s8",),
-    "FULLY_CONNECTED": ("fully_connected_s8", "fully_connected_skip_s8"),
+    "CONV_2D": (
+        "convolve_s8",
+        "convolve_skip_s8",
+        "convolve_weight_first_s8",
+        "convolve_weight_first_skip_s8",
+        "convolve_simd_expand_s8",
+    ),
+    "DEPTHWISE_CONV_2D": ("depthwise_convolve_s8", "depthwise_convolve_skip_s8"),
+    "FULLY_CONNECTED": ("fully_connected_s8", "fully_connected_skip_s8", "fully_connected_simd_expand_s8"),
 }
 
 
@@ -87,6 +93,12 @@ def test_plain_kernels_on_the_board(host, board):
     for kernel in PLAIN["FULLY_CONNECTED"]:
         expected = host.run(kernel, layer, values, 128)
         np.testing.assert_array_equal(board.run(kernel, layer, values, 128), expected)
+    rng = np.random.default_rng(1)
+    layer = random_layer(30, rng.integers(-2, 3, (3, 30)).astype(np.int8))
+    values = rng.integers(-128, 128, 270).astype(np.int8)
+    for kernel in PLAIN["CONV_2D"]:
+        expected = host.run(kernel, layer, values, 27)
+        np.testing.assert_array_equal(board.run(kernel, layer, values, 27), expected)
 
 
 @pytest.mark.parametrize("engine", ["host", "board"])

@@ -1,7 +1,11 @@
-/* Depthwise convolution in plain loops; each input channel has output_channels / input_channels filters. */
+/* Depthwise convolution in plain loops; each input channel has output_channels / input_channels filters. The second
+ * kernel skips zero weights. */
+#include <stdbool.h>
+
 #include "requantize.h"
 
-void depthwise_convolve_s8(const convolution_t *layer, const int8_t *input, int8_t *output)
+__attribute__((always_inline)) static inline void convolve(const convolution_t *layer, const int8_t *input,
+                                                           int8_t *output, bool skip)
 {
     const convolution_t l = *layer;
     const int32_t filters = l.output_channels / l.input_channels;
@@ -16,13 +20,25 @@ void depthwise_convolve_s8(const convolution_t *layer, const int8_t *input, int8
                         if (y < 0 || y >= l.input_height || x < 0 || x >= l.input_width) {
                             continue;
                         }
-                        const int32_t value = input[(y * l.input_width + x) * l.input_channels + channel / filters];
                         const int32_t weight = l.weights[(ky * l.kernel_width + kx) * l.output_channels + channel];
-                        sum += weight * (value + l.quantization.input_offset);
+                        if (!skip || weight != 0) {
+                            const int32_t place = (y * l.input_width + x) * l.input_channels + channel / filters;
+                            sum += weight * (input[place] + l.quantization.input_offset);
+                        }
                     }
                 }
                 *output++ = requantize(sum, &l.quantization, channel);
             }
         }
     }
+}
+
+void depthwise_convolve_s8(const convolution_t *layer, const int8_t *input, int8_t *output)
+{
+    convolve(layer, input, output, false);
+}
+
+void depthwise_convolve_skip_s8(const convolution_t *layer, const int8_t *input, int8_t *output)
+{
+    convolve(layer, input, output, true);
 }

@@ -45,6 +45,7 @@ void fully_connected_s8(const fully_connected_t *layer, const int8_t *input, int
 
 /* The same with an `if` that skips zero weights. */
 void convolve_skip_s8(const convolution_t *layer, const int8_t *input, int8_t *output);
+void depthwise_convolve_skip_s8(const convolution_t *layer, const int8_t *input, int8_t *output);
 void fully_connected_skip_s8(const fully_connected_t *layer, const int8_t *input, int8_t *output);
 
 /* Weight first: each weight meets all positions before the next one is read, so that a zero is skipped once for all of
@@ -52,6 +53,10 @@ void fully_connected_skip_s8(const fully_connected_t *layer, const int8_t *input
 #define CONVOLVE_POSITIONS 512
 void convolve_weight_first_s8(const convolution_t *layer, const int8_t *input, int8_t *output);
 void convolve_weight_first_skip_s8(const convolution_t *layer, const int8_t *input, int8_t *output);
+
+/* One output after the other, two products at a time by SMLAD: weights and values are expanded to int16 on the fly. */
+void convolve_simd_expand_s8(const convolution_t *layer, const int8_t *input, int8_t *output);
+void fully_connected_simd_expand_s8(const fully_connected_t *layer, const int8_t *input, int8_t *output);
 
 /* ---- Packed layers: streams of weights that kwslib/kernels.py writes.
  *
