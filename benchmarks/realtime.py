@@ -3,20 +3,22 @@
     python benchmarks/realtime.py [--data FOLDER] [--minutes 10] [--results results]
 
 FOLDER is in the Speech Commands layout; without it the synthetic set is used. Writes RESULTS/tables/realtime.csv. All
-firmwares hear the same stream of test clips (kwslib/streams.py); the estimated cycles of a hop are at 216 MHz.
+firmwares hear the same stream of test clips (kwslib/streams.py) and decide as notebook 08 chose for their model; the
+estimated cycles of a hop are at 216 MHz. The table is written after each model; a model that the table has with the
+same firmware, sound and decision (column `key`) is not run again.
 """
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from kwslib import artifacts, cache, live_build, stream_scores
-from kwslib import decision as decisions
+from kwslib import artifacts, cache, engine_c, live_build, plotting, stream_scores
 from kwslib.config import FeatureConfig, TaskConfig
-from kwslib.kernel_study import CLOCK_HZ
-from kwslib.listen import listen
+from kwslib.decision import ONE, detections
+from kwslib.listen import budget, listen
 from kwslib.streams import make_stream
 
 MODELS = {  # and the kernels
@@ -25,7 +27,8 @@ MODELS = {  # and the kernels
     "paper6_tc_resnet_w2_ours_s0": "best",
     "paper6_tc_resnet_w2_element-80_s0": "element",
 }
-STAGES = ("frontend", "inference", "other")
+FIRMWARE = cache.PROJECT_FOLDER / "firmware_tflm"
+FOLDERS = ("boards", "decision", "frontend", "kernels", "live")  # of the sources of kws_live
 
 
 def main() -> None:
@@ -37,49 +40,51 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=cache.PROJECT_FOLDER / "results")
     arguments = parser.parse_args()
     path = arguments.results / "tables" / "realtime.csv"
-    rows = []
+    known = pd.read_csv(path) if path.is_file() else pd.DataFrame()
+    rows = {row["model"]: row for row in known.to_dict("records")}
     for name in arguments.models:
-        rows.append(measure(name, arguments.data, arguments.minutes))
-        print(pd.DataFrame(rows).to_string(index=False), flush=True)
-        with cache.replacing(path) as temporary:  # after each: a long run may be interrupted
-            pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.6g")
+        row = rows[name] = measure(name, arguments.data, arguments.minutes, rows.get(name, {}))
+        print(pd.Series(row).to_string(), end="\n\n", flush=True)
+        table = pd.DataFrame([rows[model] for model in MODELS if model in rows])
+        plotting.save_table(table, "realtime", arguments.results)  # after each: a long run may be interrupted
 
 
-def measure(name: str, data: str, minutes: float) -> dict:
-    """A row: one firmware over one stream."""
+def measure(name: str, data: str, minutes: float, known: dict) -> dict:
+    """A row: one firmware over one stream; `known`, the row that the table has, if it is of the same key."""
     model = cache.PROJECT_FOLDER / "results" / "models" / f"{name}.tflite"
     _, meta = artifacts.load_model(model)
     task, features = TaskConfig.from_dict(meta["task"]), FeatureConfig.from_dict(meta["features"])
     stream = make_stream(data, task, features, "testing", minutes)
-    decision = live_build.default_decision(meta)
+    decision, origin = live_build.default_decision(model)
+    sources = cache.content_digest(path for folder in FOLDERS for path in sorted((FIRMWARE / folder).rglob("*.[chS]")))
+    network = engine_c.texts(live_build.plan(model, MODELS[name])[0])
+    key = {"network": network, "sources": sources, "stream": stream.digest, "decision": asdict(decision)}
+    key = cache.cache_key(key)
+    if known.get("key") == key:
+        print(f"{name}: in the table already")
+        return known
+    print(f"{name}: {decision.smoothing} hops averaged, threshold {decision.threshold / ONE:.2f}, {origin}")
     elf = live_build.build(model, MODELS[name], decision)
     heard = listen(elf, stream.audio, progress=True)
     if heard.reason != "audio":
         raise SystemExit(f"{name}: the run ended early: {heard.reason}; {'; '.join(heard.notes)}")
-    hops, classes = decisions.detections(decision, stream_scores.scores(model, stream))
+    hops, classes = detections(decision, stream_scores.scores(model, stream))
     period_ms = 1000 * features.hop_samples / features.sample_rate_hz
     host = [(round((hop + 1) * period_ms), task.labels[label]) for hop, label in zip(hops, classes, strict=True)]
     board = list(zip(heard.detections.time_ms, heard.detections.keyword, strict=True))
-    sums = heard.statistics
-    cycles = {f"{stage}_cycles": sums[f"{stage}_mean"] for stage in STAGES}
-    most = sum(sums[f"{stage}_most"] for stage in STAGES)
     return {
         "firmware": "kws_live",
-        "model": name,
         "engine": f"static, {MODELS[name]}",
-        **cycles,
-        "hop_ms": sum(cycles.values()) / CLOCK_HZ * 1e3,
-        "most_hop_ms": most / CLOCK_HZ * 1e3,
-        "period_ms": period_ms,
-        "cpu_load_percent": sums["load"],
-        "overruns": sums["overruns"],
-        "stack_bytes": sums["stack_bytes"],
+        **budget(name, heard.statistics, period_ms),
         "detections": len(board),
         "detections_host": len(host),
         "detections_equal_host": bool(np.array_equal(board, host)),
+        "smoothing_hops": decision.smoothing,
+        "threshold": decision.threshold,
         "dataset": stream.dataset,
         "minutes": len(stream.audio) / stream.sample_rate_hz / 60,
         "times_real_time": heard.seconds / heard.host_seconds,
+        "key": key,
     }
 
 

@@ -3,6 +3,7 @@
 import argparse
 import re
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from kwslib.firmware import BoardError, Firmware
+from kwslib.kernel_study import CLOCK_HZ
 from kwslib.machine import Machine
 
 AUDIO_HZ = 16_000
+STAGES = {"frontend": "front end", "inference": "network", "other": "decision and other"}  # of a hop
 _SLICE_S = 0.5  # of the board's time between two looks at the progress
 _ANSWER_S = 0.5  # the board has so long to answer a command
 _COLUMNS = ("keyword", "time_ms", "score", "frontend_cycles", "inference_cycles", "load", "overruns")
@@ -63,6 +66,18 @@ def listen(elf: str | Path, audio: np.ndarray, show=None, progress: bool = False
     return Heard(text, detections(text), statistics(text), *facts)
 
 
+def read_recording(path: str | Path) -> np.ndarray:
+    """A recording of any rate and number of channels as the microphones get it: int16 [n] at 16 kHz.
+
+    Raises `audio.AudioError`.
+    """
+    from kwslib.audio import read_audio
+
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # that it is resampled, as asked
+        samples, _ = read_audio(path, AUDIO_HZ, resample=True)
+    return np.clip(np.round(samples * 32768), -32768, 32767).astype(np.int16)
+
+
 def detections(text: str) -> pd.DataFrame:
     """The lines "detected ..." of a live firmware as a table; a garbled line is left out."""
     rows = []
@@ -91,6 +106,17 @@ def statistics(text: str) -> dict[str, float]:
     for stage, mean, most in re.findall(r"(\w+) mean=(\d+) most=(\d+)", cycles):
         found |= {f"{stage}_mean": float(mean), f"{stage}_most": float(most)}
     return found
+
+
+def budget(model: str, sums: dict[str, float], period_ms: float) -> dict:
+    """A hop of a firmware from its `statistics`: model, estimated cycles of each stage, hop_ms, most_hop_ms, period_ms,
+    cpu_load_percent, overruns, stack_bytes.
+    """
+    cycles = {f"{stage}_cycles": sums[f"{stage}_mean"] for stage in STAGES}
+    most = sum(sums[f"{stage}_most"] for stage in STAGES)
+    row = {"model": model, **cycles, "hop_ms": sum(cycles.values()) / CLOCK_HZ * 1e3}
+    row |= {"most_hop_ms": most / CLOCK_HZ * 1e3, "period_ms": period_ms, "cpu_load_percent": sums["load"]}
+    return row | {"overruns": sums["overruns"], "stack_bytes": sums["stack_bytes"]}
 
 
 def recording(text: str) -> np.ndarray:
@@ -127,11 +153,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> None:
     """Show what the firmware sends while it listens, then how the run went."""
-    from kwslib.audio import read_audio
-
-    samples, _ = read_audio(arguments.audio, AUDIO_HZ, resample=True)
-    audio = np.clip(np.round(samples * 32768), -32768, 32767).astype(np.int16)
-    heard = listen(arguments.firmware, audio, show=tqdm.write, progress=not arguments.quiet)
+    heard = listen(arguments.firmware, read_recording(arguments.audio), show=tqdm.write, progress=not arguments.quiet)
     for note in heard.notes:
         print(f"Note: {note}")
     if heard.reason != "audio":

@@ -9,13 +9,17 @@ import struct
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from kwslib import artifacts, cache, engine, engine_c, streaming, toolchain
 from kwslib.config import FeatureConfig, TaskConfig
-from kwslib.decision import DecisionConfig
+from kwslib.decision import ONE, DecisionConfig
 from kwslib.engine import EngineError, Program
 from kwslib.kernel_sets import KERNEL_SETS
 
-SMOOTHING_HOPS, THRESHOLD = 8, 0.6  # where nobody chose them on a stream
+FRR_TARGET = 0.1  # share of keywords that the default decision missed on the validation stream
+SMOOTHING_HOPS, THRESHOLD = 20, 0.64  # those of the dense tc_resnet_w2, for models without a row in streaming.csv
 _VOLUME_UNITY, _VOLUME_STEP_DB, _VOLUME_MOST_DB = 0xC0, 0.375, 17.625  # of the codec, WM8994 datasheet
 _HEADER = "live_model.h"
 
@@ -34,9 +38,20 @@ def plan(model: str | Path, kernels: str | None = None) -> tuple[Program, dict]:
     return program, meta
 
 
-def default_decision(meta: dict) -> DecisionConfig:
-    """The decision of a model's task with SMOOTHING_HOPS and THRESHOLD."""
-    return decision_of(meta, SMOOTHING_HOPS, THRESHOLD)
+def default_decision(model: str | Path) -> tuple[DecisionConfig, str]:
+    """The decision that notebook 08 chose for NAME.tflite on its validation stream, and a word on where it comes from.
+
+    It is looked up in tables/streaming.csv beside the model's folder: the row of this very file at FRR_TARGET. A model
+    without one gets SMOOTHING_HOPS and THRESHOLD.
+    """
+    meta, path = artifacts.load_model(model)[1], Path(model).resolve().parent.parent / "tables" / "streaming.csv"
+    table = pd.read_csv(path) if path.is_file() else pd.DataFrame()
+    if {"sha256", "frr_target", "smoothing_hops", "threshold"} <= set(table.columns):
+        rows = table[(table.sha256 == meta["sha256"]) & np.isclose(table.frr_target, FRR_TARGET)]
+        for row in rows.dropna(subset="threshold").itertuples():
+            chosen = decision_of(meta, int(row.smoothing_hops), row.threshold / ONE)
+            return chosen, f"chosen in tables/{path.name} for {FRR_TARGET:.0%} missed keywords"
+    return decision_of(meta, SMOOTHING_HOPS, THRESHOLD), f"those of tc_resnet_w2; {meta['name']} has none of its own"
 
 
 def decision_of(meta: dict, smoothing_hops: int, threshold: float) -> DecisionConfig:
@@ -57,7 +72,7 @@ def build(
     if not 0 <= gain_db <= _VOLUME_MOST_DB:
         raise EngineError(f"gain_db = {gain_db}: the codec amplifies by 0 to {_VOLUME_MOST_DB} dB")
     program, meta = plan(model, kernels)
-    header = _header(program, meta, decision or default_decision(meta), gain_db)
+    header = _header(program, meta, decision or default_decision(model)[0], gain_db)
     key = cache.cache_key({"header": header, "network": engine_c.texts(program)})
     folder = cache.data_folder() / "live" / f"{program.name}-{key[:8]}"
     if not (folder / _HEADER).is_file():
@@ -121,14 +136,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `python -m kwslib live`."""
     parser.add_argument("model", type=Path, metavar="MODEL.tflite", help="int8 model, with MODEL.json beside it")
     parser.add_argument("--kernels", choices=KERNEL_SETS, help="kernel set (what suits the model)")
-    parser.add_argument("--smoothing", type=int, default=SMOOTHING_HOPS, help=f"hops averaged ({SMOOTHING_HOPS})")
-    parser.add_argument("--threshold", type=float, default=THRESHOLD, help=f"averaged score, 0 to 1 ({THRESHOLD})")
+    parser.add_argument("--smoothing", type=int, help="hops averaged (as notebook 08 chose)")
+    parser.add_argument("--threshold", type=float, help="averaged score, 0 to 1 (as notebook 08 chose)")
     parser.add_argument("--gain", type=float, default=0.0, help="of the microphones in dB, 0 to 17.625 (0)")
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Build, and say how much memory the firmware takes."""
-    decision = decision_of(artifacts.load_model(arguments.model)[1], arguments.smoothing, arguments.threshold)
+    decision, origin = default_decision(arguments.model)
+    smoothing, threshold = arguments.smoothing, arguments.threshold
+    if smoothing is not None or threshold is not None:
+        smoothing = decision.smoothing if smoothing is None else smoothing
+        threshold = decision.threshold / ONE if threshold is None else threshold
+        decision, origin = decision_of(artifacts.load_model(arguments.model)[1], smoothing, threshold), "as asked"
+    print(f"decision: {decision.smoothing} hops averaged, threshold {decision.threshold / ONE:.2f}: {origin}")
     elf = build(arguments.model, arguments.kernels, decision, arguments.gain)
     print(f"{toolchain.size_report(elf).to_string(index=False)}\n\n{elf}")
 

@@ -235,18 +235,3 @@ def draw_pareto(axis, rows: pd.DataFrame, cost: str, front: pd.DataFrame, scale:
         axis.scatter(scale * points[cost], 100 * points.accuracy, s=14, **style)
     axis.plot(scale * front[cost], 100 * front.accuracy, color="#bbbbbb", zorder=0, drawstyle="steps-post")
     log_scale(axis, "x")
-
-
-def draw_decisions(axis, piece: pd.DataFrame, keywords, threshold: float) -> None:
-    """Draw the averaged score of each keyword over time, and detections: filled if right, open if a false alarm.
-
-    `piece` is what `streaming.excerpt` gives.
-    """
-    for number, name in enumerate(keywords):
-        colour = PALETTE[(number + 1) % len(PALETTE)]
-        axis.plot(piece.time_s, piece[name], color=colour, linewidth=1, label=name)
-        for hit, rows in piece[piece.detected == name].groupby("hit"):
-            axis.plot(rows.time_s, rows[name], "o", mec=colour, mfc=colour if hit else "none", markersize=6)
-    axis.axhline(threshold, color="black", linestyle=":", linewidth=1)
-    axis.set_ylim(0, 1.05)
-    axis.legend(fontsize=6, ncols=len(keywords), loc="upper right")

@@ -67,9 +67,12 @@ def all_scores(models: Sequence[str | Path], stream: Stream, n_jobs: int = 2) ->
         return list(tqdm(found, f"scores, {stream.split}", len(models), leave=False, disable=len(models) < 4))
 
 
-def windows(audio: np.ndarray, config: FeatureConfig, tensor):
-    """Inputs of a network with each whole hop of int16 audio, in the type of `tensor`: arrays [hops, frames, bands]."""
-    front_end = HostFrontend(config)
+def windows(audio: np.ndarray, config: FeatureConfig, tensor, front_end: HostFrontend | None = None):
+    """Inputs of a network with each whole hop of int16 audio, in the type of `tensor`: arrays [hops, frames, bands].
+
+    Before the audio there is silence, or what `front_end` heard.
+    """
+    front_end = front_end or HostFrontend(config)
     hops = audio[: len(audio) // config.hop_samples * config.hop_samples].reshape(-1, config.hop_samples)
     for first in range(0, len(hops), _CHUNK_HOPS):
         chunk = hops[first : first + _CHUNK_HOPS]

@@ -7,7 +7,7 @@ other words, noise only. Each scene has one background at one signal-to-noise ra
 import functools
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +116,20 @@ def spoken_part(clip: np.ndarray) -> tuple[int, int]:
     energy = (frames**2).sum(axis=1)
     loud = np.flatnonzero(energy >= energy.max() * 10 ** (-_SPOKEN_DB / 10))
     return int(loud[0]) * _FRAME_SAMPLES, (int(loud[-1]) + 1) * _FRAME_SAMPLES
+
+
+def cut(stream: Stream, start_s: float, seconds: float) -> Stream:
+    """A piece of a stream as a stream of its own, with the words that end in it; `scenes` stay out.
+
+    Raises StreamError for a piece outside of the stream.
+    """
+    first, last = (round(place * stream.sample_rate_hz) for place in (start_s, start_s + seconds))
+    if not 0 <= first < last <= len(stream.audio):
+        length = len(stream.audio) / stream.sample_rate_hz
+        raise StreamError(f"{start_s:g} s to {start_s + seconds:g} s: the stream has {length:g} s")
+    words = stream.words[(stream.words.end > first) & (stream.words.end <= last)].reset_index(drop=True)
+    words = words.assign(start=(words.start - first).clip(lower=0), end=words.end - first)
+    return replace(stream, audio=stream.audio[first:last], words=words, scenes=stream.scenes[:0])
 
 
 def write_stream(stream: Stream, path: str | Path) -> tuple[Path, Path]:

@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from kwslib import artifacts, cache, engine, live_build, stream_scores
@@ -178,6 +179,32 @@ def test_settings_that_cannot_be():
         live_build.build(MODEL, gain_db=40)
     with pytest.raises(engine.EngineError, match="takes int8 models, not float32"):
         live_build.build(MODEL.with_name("paper6_paper_cnn_ours_s0_float32.tflite"))
+
+
+def test_the_default_decision_is_the_one_that_was_chosen_for_the_file(tmp_path):
+    """Ten hops and 0.25 in the table beside the model; a model that it lacks gets those of tc_resnet_w2."""
+    for suffix in (".tflite", ".json"):
+        (tmp_path / "models").mkdir(exist_ok=True)
+        (tmp_path / "models" / f"m{suffix}").write_bytes(MODEL.with_suffix(suffix).read_bytes())
+    model, sha256 = tmp_path / "models" / "m.tflite", artifacts.load_model(MODEL)[1]["sha256"]
+    decision, origin = live_build.default_decision(model)
+    assert (decision.smoothing, decision.threshold) == (live_build.SMOOTHING_HOPS, round(live_build.THRESHOLD * 65536))
+    assert origin.startswith("those of tc_resnet_w2")
+    rows = [(sha256, 0.05, 4, 1000), (sha256, 0.1, 10, 16384), ("0", 0.1, 12, 2000)]
+    (tmp_path / "tables").mkdir()
+    table = pd.DataFrame(rows, columns=["sha256", "frr_target", "smoothing_hops", "threshold"])
+    table.to_csv(tmp_path / "tables" / "streaming.csv", index=False)
+    decision, origin = live_build.default_decision(model)
+    assert (decision.smoothing, decision.threshold, decision.keywords) == (10, 16384, (0, 1, 2, 3))
+    assert origin == "chosen in tables/streaming.csv for 10% missed keywords"
+    table.assign(threshold=np.nan).to_csv(tmp_path / "tables" / "streaming.csv", index=False)
+    assert live_build.default_decision(model)[0].smoothing == live_build.SMOOTHING_HOPS
+
+
+def test_defaults_are_those_of_the_dense_tc_resnet():
+    decision, origin = live_build.default_decision(MODEL.with_name("paper6_tc_resnet_w2_ours_s0.tflite"))
+    assert (decision.smoothing, decision.threshold) == (live_build.SMOOTHING_HOPS, round(live_build.THRESHOLD * 65536))
+    assert origin.startswith("chosen in")
 
 
 def test_lines_that_were_garbled_are_left_out():

@@ -18,7 +18,7 @@ from kwslib.tflite_graph import describe
 
 TASK, HOP = config.PAPER6, 512
 FACTS = {"task": "paper6", "model": "m", "granularity": "dense", "sparsity": 0.0, "data_type": "int8", "accuracy": 0.9}
-FACTS |= {"model_file": "m.tflite"}
+FACTS |= {"model_file": "m.tflite", "sha256": "1234"}
 
 
 def made_up(words, hops=3000):
@@ -80,31 +80,50 @@ def test_a_stream_without_keywords():
     assert found["keywords"] == 0 and np.isnan(found["frr"]) and found["false_alarms"] == 6
 
 
-def test_threshold_is_the_highest_that_misses_few_enough():
-    points = streaming.curve(STREAM, TASK, SCORES, 1, HOP, (0.3, 0.45, 0.55, 0.85))
-    assert points.frr.tolist() == [0.25, 0.25, 0.5, 0.75]
-    assert streaming.choose(points, 0.25) == 0.45 and streaming.choose(points, 0.6) == 0.55
-    assert np.isnan(streaming.choose(points, 0.2)) and np.isnan(streaming.fa_at(points, 0.2))
-    assert streaming.fa_at(points, 0.3) == points.fa_per_hour[1]
+def test_curves_and_the_choice_of_a_point():
+    points = streaming.curve(STREAM, TASK, SCORES, [1], HOP, (0.3, 0.45, 0.55, 0.85))
+    assert points.frr.tolist() == [0.25, 0.25, 0.5, 0.75] and points.smoothing_hops.unique() == [1]
+    assert points.false_alarms.tolist() == [3, 2, 2, 0]
+    assert streaming.choose(points, 0.25).threshold == 0.45
+    assert streaming.choose(points, 0.6).threshold == 0.45  # as few false alarms as at 0.55, and fewer missed
+    assert streaming.choose(points, 0.8).threshold == 0.85
+    assert streaming.choose(points, 0.2) is None
 
 
 def test_threshold_comes_from_the_validation_stream_and_figures_from_the_test_stream():
     weak = np.where(SCORES > -128, SCORES - 30, SCORES).astype(np.int8)
-    row, points = streaming.operating_point(FACTS, TASK, (STREAM, SCORES), (STREAM, weak), 1, HOP, 0.25)
-    chosen = row["threshold"] / 65536
-    assert 0.45 < chosen <= 0.5 and row["validation_frr"] == 0.25
+    (row, none), points = streaming.operating_points(
+        FACTS, TASK, (STREAM, SCORES), (STREAM, weak), (1, 4), HOP, (0.25, 0.1)
+    )
+    assert 0.45 < row["threshold"] / 65536 <= 0.5 and row["validation_frr"] == row["frr_target"] == 0.25
     assert row["frr"] == 0.5  # "yes" at 0.5 is now under the threshold
-    assert row["fa_per_hour_curve"] == streaming.fa_at(points, 0.25) and row["fa_low"] < row["fa_per_hour"]
-    assert list(row) == streaming.COLUMNS and row["format"] == "int8"
-    row, _ = streaming.operating_point(FACTS, TASK, (STREAM, SCORES), (STREAM, weak), 1, HOP, 0.1)
-    assert np.isnan(row["threshold"]) and np.isnan(row["fa_per_hour"])
+    assert row["fa_low"] < row["fa_per_hour"] < row["fa_high"] and row["release"] < row["threshold"]
+    assert list(row) == list(none) == streaming.COLUMNS and row["format"] == "int8"
+    assert np.isnan(none["threshold"]) and np.isnan(none["fa_per_hour"]) and none["validation_frr"] == 0.25
+    assert len(points) == len(streaming.THRESHOLDS) and points.frr.max() == 1
 
 
-def test_smoothing_removes_short_alarms():
+def test_more_averaging_is_chosen_where_it_removes_short_alarms():
     scores = peaks((0, 110, 0.9), (1, 205, 0.9), (0, 310, 0.9), (2, 410, 0.9), width=20)
     scores[1000:2000:50, 0] = 127
-    table = streaming.smoothing_table(STREAM, TASK, scores, (1, 8), HOP, 0.0)
-    assert table.false_alarms.tolist() == [20, 0] and table.smoothing_hops.tolist() == [1, 8]
+    points = streaming.curve(STREAM, TASK, scores, (1, 8), HOP)
+    assert streaming.choose(points[points.smoothing_hops == 1], 0).false_alarms == 20
+    best = streaming.choose(points, 0)
+    assert (best.smoothing_hops, best.false_alarms) == (8, 0)
+
+
+def test_an_excerpt_shows_what_is_detected_hop_by_hop():
+    config = streaming.settings(TASK, 32, 2, 0.3)
+    piece = streams.cut(STREAM, 90 * HOP / 16000, 140 * HOP / 16000)
+    assert piece.words.label.tolist() == ["yes", "bird", "no"] and len(piece.audio) == 140 * HOP
+    assert piece.words.start.tolist() == [10 * HOP, 60 * HOP, 110 * HOP]
+    table = streaming.excerpt(piece, TASK, SCORES[90:230], config, HOP)
+    found = table[table.detected != ""]
+    assert found.index.tolist() == [20, 70, 125] and found.detected.tolist() == ["yes", "no", "no"]
+    assert found.hit.tolist() == [True, False, True] and len(table) == 140
+    assert table.yes.max() == pytest.approx(0.9, abs=0.01) and table.time_s[20] == pytest.approx(21 * 0.032)
+    with pytest.raises(streams.StreamError, match="the stream has 96 s"):
+        streams.cut(STREAM, 90, 10)
 
 
 def test_poisson_interval():
