@@ -38,19 +38,19 @@ def plan(model: str | Path, kernels: str | None = None) -> tuple[Program, dict]:
     return program, meta
 
 
-def default_decision(model: str | Path) -> tuple[DecisionConfig, str]:
+def default_decision(model: str | Path, frr_target: float = FRR_TARGET) -> tuple[DecisionConfig, str]:
     """The decision that notebook 08 chose for NAME.tflite on its validation stream, and a word on where it comes from.
 
-    It is looked up in tables/streaming.csv beside the model's folder: the row of this very file at FRR_TARGET. A model
-    without one gets SMOOTHING_HOPS and THRESHOLD.
+    It is looked up in tables/streaming.csv beside the model's folder: the row of this very file at `frr_target`. A
+    model without one gets SMOOTHING_HOPS and THRESHOLD.
     """
     meta, path = artifacts.load_model(model)[1], Path(model).resolve().parent.parent / "tables" / "streaming.csv"
     table = pd.read_csv(path) if path.is_file() else pd.DataFrame()
     if {"sha256", "frr_target", "smoothing_hops", "threshold"} <= set(table.columns):
-        rows = table[(table.sha256 == meta["sha256"]) & np.isclose(table.frr_target, FRR_TARGET)]
+        rows = table[(table.sha256 == meta["sha256"]) & np.isclose(table.frr_target, frr_target)]
         for row in rows.dropna(subset="threshold").itertuples():
             chosen = decision_of(meta, int(row.smoothing_hops), row.threshold / ONE)
-            return chosen, f"chosen in tables/{path.name} for {FRR_TARGET:.0%} missed keywords"
+            return chosen, f"chosen in tables/{path.name} for {frr_target:.0%} missed keywords"
     return decision_of(meta, SMOOTHING_HOPS, THRESHOLD), f"those of tc_resnet_w2; {meta['name']} has none of its own"
 
 

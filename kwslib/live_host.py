@@ -1,8 +1,6 @@
 """The live firmware's chain on this computer: front end, network and decision in C, from an array or the microphone."""
 
-import importlib
 import queue
-import time
 from pathlib import Path
 
 import numpy as np
@@ -56,17 +54,19 @@ def hear_microphone(spotter: Spotter, seconds: float, show=print) -> pd.DataFram
     Raises AudioError without the package sounddevice and without a microphone, and where sound was lost.
     """
     try:
-        sounddevice = importlib.import_module("sounddevice")
+        import sounddevice
     except (ImportError, OSError) as error:  # OSError: the package is there, PortAudio is not
-        raise AudioError(f"no sound from this computer ({error}): pip install sounddevice, and PortAudio") from None
-    blocks, rate_hz, found = queue.Queue(), spotter.config.sample_rate_hz, []
-    options = {"samplerate": rate_hz, "blocksize": BLOCK_HOPS * spotter.config.hop_samples, "channels": 1}
+        raise AudioError(f'no sound from this computer ({error}): pip install "kwslib[microphone]"') from None
+    blocks, found, rate_hz = queue.Queue(), [], spotter.config.sample_rate_hz
+    block = BLOCK_HOPS * spotter.config.hop_samples
+
+    def keep(audio, _samples, _time, lost):
+        blocks.put((audio[:, 0].copy(), lost))
+
+    options = {"samplerate": rate_hz, "blocksize": block, "channels": 1, "dtype": "int16"}
     try:
-        with sounddevice.InputStream(
-            dtype="int16", callback=lambda audio, _n, _time, lost: blocks.put((audio[:, 0].copy(), lost)), **options
-        ):
-            ends = time.monotonic() + seconds
-            while time.monotonic() < ends:
+        with sounddevice.InputStream(callback=keep, **options):
+            for _ in range(round(seconds * rate_hz / block)):
                 audio, lost = blocks.get(timeout=5)
                 if lost:
                     raise AudioError(f"sound was lost ({lost}): this computer is too busy")

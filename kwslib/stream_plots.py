@@ -8,7 +8,7 @@ from kwslib.listen import STAGES
 from kwslib.plotting import COLOURS, MARKERS, PALETTE, log_scale
 from kwslib.streams import Stream
 
-PAPER_MS = 37  # from sound to answer, Wang & Li 2022, measured by them
+PAPER_MS = 37  # from one answer to the next, features included: Wang & Li 2022, measured by them
 _STAGE_COLOURS = dict(zip(STAGES, PALETTE[1:], strict=False))
 _LEVELS = {0.0: "-", 0.5: "-", 0.8: "--", 0.9: ":"}  # line styles by sparsity
 

@@ -5,10 +5,12 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
 from kwslib import artifacts, cache, engine, live_build, stream_scores
 from kwslib import decision as decisions
 from kwslib import listen as listening
+from kwslib.audio import AudioError
 from kwslib.config import FeatureConfig, TaskConfig
 from kwslib.firmware import BoardError, Firmware
 from kwslib.machine import Machine
@@ -205,6 +207,27 @@ def test_defaults_are_those_of_the_dense_tc_resnet():
     decision, origin = live_build.default_decision(MODEL.with_name("paper6_tc_resnet_w2_ours_s0.tflite"))
     assert (decision.smoothing, decision.threshold) == (live_build.SMOOTHING_HOPS, round(live_build.THRESHOLD * 65536))
     assert origin.startswith("chosen in")
+
+
+def test_recordings_of_any_rate_become_what_the_microphones_hear(tmp_path, recwarn):
+    path = tmp_path / "tone.wav"
+    tone = np.sin(2 * np.pi * 440 * np.arange(22050) / 22050)
+    soundfile.write(path, np.stack([tone / 2, tone / 2], axis=1), 22050)
+    audio = listening.read_recording(path)
+    assert audio.dtype == np.int16 and len(audio) == RATE_HZ and not recwarn.list
+    assert np.abs(audio).max() == pytest.approx(16384, rel=0.05)
+    spectrum = np.abs(np.fft.rfft(audio.astype(float)))
+    assert spectrum.argmax() == 440
+    with pytest.raises(AudioError, match=r"missing\.wav: no such file"):
+        listening.read_recording(tmp_path / "missing.wav")
+
+
+def test_budget_of_a_hop_from_the_statistics(heard):
+    row = listening.budget("m", heard.statistics, 32)
+    cycles = [row[f"{stage}_cycles"] for stage in listening.STAGES]
+    assert min(cycles) > 0 and row["hop_ms"] == pytest.approx(sum(cycles) / 216e3)
+    assert row["hop_ms"] <= row["most_hop_ms"] < 2.5 and row["overruns"] == 0
+    assert row["cpu_load_percent"] == pytest.approx(100 * row["hop_ms"] / 32, abs=1)
 
 
 def test_lines_that_were_garbled_are_left_out():

@@ -90,7 +90,8 @@ def test_every_direct_requirement_is_pinned_and_locked():
 
 def test_packages_that_the_code_imports_are_direct_requirements():
     project = tomllib.loads((PROJECT_FOLDER / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    direct = set(requirements(project["dependencies"] + project["optional-dependencies"]["cluster"]))
+    options = project["optional-dependencies"]
+    direct = set(requirements(project["dependencies"] + options["cluster"] + options["microphone"]))
     names = {"tensorflow_model_optimization": "tensorflow-model-optimization", "ai_edge_litert": "ai-edge-litert"}
     names |= {"tf_keras": "tf-keras", "tflite_micro": "tflite-micro", "espeakng_loader": "espeakng-loader"}
     names |= {"elftools": "pyelftools"}
