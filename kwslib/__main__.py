@@ -21,6 +21,7 @@ from kwslib import (
 from kwslib import board as emulated_board
 from kwslib import listen as listening
 from kwslib.audio import AudioError
+from kwslib.cache import write_fault
 from kwslib.config import ConfigError, FeatureConfig, TaskConfig
 from kwslib.decision import DecisionError
 from kwslib.download import DownloadError
@@ -238,9 +239,15 @@ def main(words: list[str] | None = None) -> int:
     try:
         arguments.run(arguments)
     except EXPECTED_ERRORS as error:
-        print(f"error: {_one_line(error)}", file=sys.stderr)
-        return 2
-    return 0
+        said = error
+    except OSError as error:  # a full disk, a folder without the right to write, wherever it happens
+        said = write_fault(error)
+        if said is None:
+            raise
+    else:
+        return 0
+    print(f"error: {_one_line(said)}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

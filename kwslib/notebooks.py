@@ -3,9 +3,10 @@
 import os
 import time
 from collections.abc import Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from kwslib.cache import PROJECT_FOLDER, replacing
+from kwslib.cache import PROJECT_FOLDER, replacing, write_fault
 
 TIMEOUT_SECONDS = 4 * 3600  # for one cell; nbclient waits for ever without it
 
@@ -26,8 +27,8 @@ def run_notebooks(
 
     `only` names some of them by their number ("03").
     `mode`, `data` and `results` reach the notebooks' parameters cells as KWS_MODE, KWS_DATA and KWS_RESULTS.
-    A copy is written only when its notebook ran to the end. Raises NotebookError at the first that fails and for a
-    number that no notebook has.
+    A copy is written only when its notebook ran to the end. Raises NotebookError at the first that fails, for a
+    number that no notebook has, and where another run writes to `results`.
     """
     from kwslib.download import VERSIONS
 
@@ -38,16 +39,46 @@ def run_notebooks(
         if not any(path.name.startswith(f"{name}_") for path in paths):
             raise NotebookError(f"notebook {name!r}: there are {', '.join(path.name[:2] for path in paths)}")
     paths = [path for path in paths if not only or path.name[:2] in only]
-    written = []
-    for number, path in enumerate(paths, 1):
-        print(f"[{number}/{len(paths)}] {path.name} ({mode} mode) ...", flush=True)
-        started = time.monotonic()
-        target = path if in_place else PROJECT_FOLDER / results / path.name
-        _execute(path, target)
-        seconds = time.monotonic() - started
-        print(f"[{number}/{len(paths)}] {path.name} done in {seconds:.0f} s -> {_short(target)}", flush=True)
-        written.append(target)
-    return written
+    with _alone(PROJECT_FOLDER / results):
+        return [_step(path, number, len(paths), mode, results, in_place) for number, path in enumerate(paths, 1)]
+
+
+@contextmanager
+def _alone(folder: Path):
+    """Hold the lock file of a results folder, so that no second run writes there; it falls with the process."""
+    import fcntl
+
+    path = folder / ".running"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise write_fault(error, path) or error from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            other = lock.read().strip() or "another"
+            remedy = "wait until it ends, or name another folder with --results"
+            raise NotebookError(f"{_short(folder)}: process {other} writes its results there; {remedy}") from None
+        lock.truncate(0)
+        print(os.getpid(), file=lock, flush=True)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _step(path: Path, number: int, total: int, mode: str, results: str, in_place: bool) -> Path:
+    """Execute one notebook between its two progress lines; returns where the executed one lies."""
+    print(f"[{number}/{total}] {path.name} ({mode} mode) ...", flush=True)
+    started = time.monotonic()
+    target = path if in_place else PROJECT_FOLDER / results / path.name
+    _execute(path, target)
+    seconds = time.monotonic() - started
+    print(f"[{number}/{total}] {path.name} done in {seconds:.0f} s -> {_short(target)}", flush=True)
+    return target
 
 
 def _execute(path: Path, target: Path) -> None:

@@ -145,6 +145,13 @@ def test_imports_stay_fast(module):
     assert done.stdout == "[]\n" and done.stderr == ""
 
 
+def test_the_command_line_answers_without_tensorflow():
+    check = "import sys\nfrom kwslib.__main__ import main\n"
+    check += "try: main(['--help'])\nfinally: print('tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=PROJECT_FOLDER)
+    assert "COMMAND" in done.stdout and done.stdout.endswith("False\n") and done.stderr == ""
+
+
 def test_results_of_the_readme_are_those_of_the_table():
     table = pd.read_csv(PROJECT_FOLDER / "results" / "tables" / "accuracy.csv")
     assert list(table.columns) == study.COLUMNS
