@@ -153,6 +153,7 @@ def listen(arguments) -> None:
 def notebooks(arguments) -> None:
     """Execute all notebooks in order, with a progress line for each."""
     options = {"in_place": arguments.in_place, "only": arguments.only}
+    options |= {"keywords": arguments.keywords, "network": arguments.network}
     run_notebooks(arguments.mode, arguments.data, arguments.results, **options)
 
 
@@ -208,6 +209,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--mode", choices=("quick", "full"), default="quick", help="size of the run (quick)")
     command.add_argument("--data", default="synthetic", help="as for evaluate (synthetic)")
     command.add_argument("--results", default="results/quick", help="folder for tables, figures, models and copies")
+    command.add_argument("--keywords", metavar="one,two", help="words of your own (yes,no,left,right)")
+    command.add_argument("--network", metavar="FILE.py:FUNCTION", help="network of your own (paper_cnn)")
     command.add_argument("--in-place", action="store_true", help="write the executed notebooks over the notebooks")
     command.add_argument(
         "--only", nargs="*", default=(), metavar="NN", help="numbers of notebooks, such as 03 04 (all)"

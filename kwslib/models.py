@@ -1,9 +1,15 @@
 """Networks in tf-keras: input [frames, bands, 1], output class probabilities, only operators that TFLM has.
 
-Builders take `(shape, classes, ...)`; `build` finds one by name. Convolutions with batch normalisation have no bias.
+Builders take `(shape, classes, ...)`; `build` finds one by name, or in the text of a file with a network of one's own.
+Convolutions with batch normalisation have no bias.
 """
 
+import functools
+
 import numpy as np
+
+from kwslib import removal
+from kwslib.config import ConfigError
 
 # Widths of TC-ResNet8 (Choi et al. 2019), scaled by `width` and rounded to the SIMD group of four channels.
 _TC_CHANNELS = (16, 24, 32, 48)
@@ -70,13 +76,49 @@ def tc_resnet(shape, classes: int, width: float = 2.0, kernel: int = 7, dropout:
 BUILDERS = {builder.__name__: builder for builder in (paper_cnn, ds_cnn, tc_resnet)}
 
 
-def build(name: str, shape, classes: int, **options):
-    """Build a network by its name in `BUILDERS`; raises ValueError for an unknown name or a wrong shape."""
-    if name not in BUILDERS:
+def build(name: str, shape, classes: int, source: str | None = None, **options):
+    """Build a network by its name in `BUILDERS`, or with the function `name` of the Python text `source`.
+
+    Raises ValueError for an unknown name or a wrong shape, ConfigError (a ValueError) for a network of one's own that
+    cannot be built or used.
+    """
+    if source is None and name not in BUILDERS:
         raise ValueError(f"model {name!r}: allowed is {', '.join(BUILDERS)}")
     if len(shape) != 3 or min(shape) < 1 or shape[2] != 1:
         raise ValueError(f"shape {shape!r}: needed is (frames, bands, 1)")
-    return BUILDERS[name](tuple(shape), classes, **options)
+    if source is None:
+        return BUILDERS[name](tuple(shape), classes, **options)
+    try:
+        network = _own_builder(name, source)(tuple(shape), classes, **options)
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise ConfigError(f"model {name!r}: its function failed with {type(error).__name__}: {said}") from error
+    _check_own(network, name, tuple(shape), classes)
+    return network
+
+
+@functools.cache
+def _own_builder(name: str, source: str):
+    space = {"__name__": name}
+    exec(compile(source, f"<{name}>", "exec"), space)
+    return space[name]
+
+
+def _check_own(network, name: str, shape, classes: int) -> None:
+    """Refuse a network that training, pruning, conversion or removal of filters could not handle later."""
+    import tf_keras
+
+    if not isinstance(network, tf_keras.Model):
+        raise ConfigError(f"model {name!r}: a tf_keras.Model is needed, not {type(network).__name__}; import tf_keras")
+    ends = network.input_shape, network.output_shape
+    if ends != ((None, *shape), (None, classes)):
+        raise ConfigError(f"model {name!r}: maps {ends[0]} to {ends[1]}, needed is (None, *shape) to (None, classes)")
+    if network.layers[-1].__class__.__name__ != "Softmax" or "logits" not in [layer.name for layer in network.layers]:
+        raise ConfigError(f"model {name!r}: must end in Dense(classes, name='logits') and Softmax(), two layers")
+    try:
+        removal.trace(network)
+    except removal.RemovalError as error:
+        raise ConfigError(f"model {name!r}: {error}") from None
 
 
 def count(network) -> dict[str, int]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from kwslib import recipes
 from kwslib.cache import PROJECT_FOLDER, replacing, write_fault
 
 TIMEOUT_SECONDS = 4 * 3600  # for one cell; nbclient waits for ever without it
@@ -21,12 +22,21 @@ def find_notebooks(folder: str | Path = PROJECT_FOLDER / "notebooks") -> list[Pa
 
 
 def run_notebooks(
-    mode: str, data: str, results: str, *, in_place: bool = False, only: Sequence[str] = (), folder=None
+    mode: str,
+    data: str,
+    results: str,
+    *,
+    keywords: str | None = None,
+    network: str | None = None,
+    in_place: bool = False,
+    only: Sequence[str] = (),
+    folder=None,
 ) -> list[Path]:
     """Execute every notebook; write executed copies to `results`, or over the notebooks with `in_place`.
 
-    `only` names some of them by their number ("03").
-    `mode`, `data` and `results` reach the notebooks' parameters cells as KWS_MODE, KWS_DATA and KWS_RESULTS.
+    `only` names some of them by their number ("03"). `keywords` and `network` are of one's own, as in `recipes.task`
+    and `recipes.network`. The settings reach the notebooks' parameters cells as KWS_MODE, KWS_DATA, KWS_RESULTS,
+    KWS_KEYWORDS and KWS_NETWORK.
     A copy is written only when its notebook ran to the end. Raises NotebookError at the first that fails, for a
     number that no notebook has, and where another run writes to `results`.
     """
@@ -34,6 +44,7 @@ def run_notebooks(
 
     data = data if data in ("synthetic", *VERSIONS) else str(Path(data).resolve())
     os.environ |= {"KWS_MODE": mode, "KWS_DATA": data, "KWS_RESULTS": results, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    os.environ |= _own_settings(keywords, network)
     paths = find_notebooks(folder or PROJECT_FOLDER / "notebooks")
     for name in only:
         if not any(path.name.startswith(f"{name}_") for path in paths):
@@ -41,6 +52,19 @@ def run_notebooks(
     paths = [path for path in paths if not only or path.name[:2] in only]
     with _alone(PROJECT_FOLDER / results):
         return [_step(path, number, len(paths), mode, results, in_place) for number, path in enumerate(paths, 1)]
+
+
+def _own_settings(keywords: str | None, network: str | None) -> dict[str, str]:
+    """The environment variables of keywords and a network of one's own, checked before anything runs."""
+    found = {}
+    if keywords is not None:
+        recipes.task(keywords)
+        found["KWS_KEYWORDS"] = keywords
+    if network is not None:
+        file, colon, function = network.rpartition(":")
+        found["KWS_NETWORK"] = f"{Path(file).resolve()}{colon}{function}" if colon else network
+        recipes.network(found["KWS_NETWORK"])
+    return found
 
 
 @contextmanager

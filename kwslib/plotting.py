@@ -1,5 +1,6 @@
 """Figures in one style: each saved as PDF and PNG with the CSV of its data beside it."""
 
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -52,10 +53,11 @@ PARTS = {
     "arena": "#56b4e9",
     "stack": "#d55e00",
 }
-COLOURS = NETWORKS | GRANULARITIES | FORMATS | ENGINES | PARTS
+# a network of one's own has a colour and a marker that no other has
+COLOURS = defaultdict(lambda: "#009e73", NETWORKS | GRANULARITIES | FORMATS | ENGINES | PARTS)
 # of kernel sets in one figure
 LINES = {"mixed": "-", "best": "-", "skip": ":", "weight_first_skip": "--", "weight_first_registers_skip": "-."}
-MARKERS = {"paper_cnn": "o", "ds_cnn": "s", "tc_resnet_w2": "^"}
+MARKERS = defaultdict(lambda: "D", {"paper_cnn": "o", "ds_cnn": "s", "tc_resnet_w2": "^"})
 
 
 def use_style() -> None:

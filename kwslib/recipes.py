@@ -1,15 +1,21 @@
-"""Which network is trained how, in one place, so that every notebook finds the trained networks of notebook 02."""
+"""Which network is trained how, in one place, so that every notebook finds the trained networks of notebook 02.
 
+Keywords and a network of one's own stand in the place of the paper's: `task` and `network` take them from parameters.
+"""
+
+import ast
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kwslib import config
+from kwslib import config, models
+from kwslib.cache import PROJECT_FOLDER
 from kwslib.config import ConfigError, TaskConfig
 from kwslib.finetune import TuneConfig
 from kwslib.training import Experiment
 
-TASKS = {task.name: task for task in (config.PAPER6, config.KWS10)}
+TASKS = {task.name: task for task in (config.PAPER6, config.KWS10)}  # and those that `task` makes
+_OWN_SOURCES = {}  # label to the text of the file, of networks that `network` has read
 # What the board will run: levels of each granularity.
 BOARD_LEVELS = {
     "element": (0.5, 0.7, 0.8, 0.9, 0.95),
@@ -51,26 +57,68 @@ QUICK = Effort(
 )
 
 
+def task(keywords: str) -> TaskConfig:
+    """The task of keywords such as "yes,no,left,right": `PAPER6` or `KWS10` where they are theirs, or one of their own.
+
+    Its name is "own" and the number of classes, with unknown and silence. Raises ConfigError for words twice and none.
+    """
+    words = tuple(filter(None, (word.strip() for word in keywords.split(","))))
+    for known in (config.PAPER6, config.KWS10):
+        if words == known.keywords:
+            return known
+    own = TaskConfig(name=f"own{len(words) + 2}", keywords=words)
+    TASKS[own.name] = own
+    return own
+
+
+def network(name: str) -> str:
+    """The label of the network that the notebooks walk through: "paper_cnn", or FUNCTION of "FILE.py:FUNCTION".
+
+    `FUNCTION(shape, classes)` returns a tf_keras model that maps features [*shape] to probabilities [classes], with the
+    layers that `removal` knows, a dense one called "logits" and a softmax at its end; FILE (from the project's folder
+    unless absolute) imports packages only. Its text is part of the settings: a changed file is another network.
+    Raises ConfigError for another name, a file that cannot be read and one without the function.
+    """
+    if name == "paper_cnn":
+        return name
+    file, _, label = name.rpartition(":")
+    if not file.endswith(".py") or not label.isidentifier():
+        raise ConfigError(f"network {name!r}: allowed is 'paper_cnn' or FILE.py:FUNCTION")
+    if label in models.BUILDERS or label.startswith("tc_resnet_w"):
+        raise ConfigError(f"network {name!r}: {label} is one of ours; give the function another name")
+    try:
+        source = (PROJECT_FOLDER / file).read_text(encoding="utf-8")
+        defined = [part.name for part in ast.parse(source).body if isinstance(part, ast.FunctionDef)]
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ConfigError(f"network {name!r}: {file} cannot be read ({error})") from None
+    if label not in defined:
+        raise ConfigError(f"network {name!r}: {file} defines {', '.join(defined) or 'no function'}, not {label}")
+    _OWN_SOURCES[label] = source
+    return label
+
+
 def experiment(label: str, task: TaskConfig, effort: Effort, seed: int, *, as_paper: bool = False) -> Experiment:
-    """The training of one network: "paper_cnn", "ds_cnn", or "tc_resnet_w2" (any width).
+    """The training of one network: "paper_cnn", "ds_cnn", "tc_resnet_w2" (any width), or what `network` returned.
 
     `ds_cnn` sees MFCC and has no teacher; the others see the paper's features and learn from a `tc_resnet` of width 3
-    that was trained with the first seed. `as_paper` is the paper's own training. Raises ConfigError for another label.
+    that was trained with the first seed. A network of one's own is trained as `paper_cnn` is. `as_paper` is the paper's
+    own training. Raises ConfigError for another label.
     """
     ours = config.OURS.replace(epochs=effort.epochs)
     if label == "ds_cnn":
         return Experiment(label, task, config.MFCC_FEATURES, ours.replace(epochs=effort.short_epochs), seed)
-    found = re.fullmatch(r"(paper_cnn)|(tc_resnet)_w(\d+(?:\.\d+)?)", label)
-    if not found:
+    own = {"source": _OWN_SOURCES[label]} if label in _OWN_SOURCES else {}
+    found = re.fullmatch(r"tc_resnet_w(\d+(?:\.\d+)?)", label)
+    if not (found or own or label == "paper_cnn"):
         raise ConfigError(f"network {label!r}: allowed is 'paper_cnn', 'ds_cnn' or 'tc_resnet_w' and a width")
     teach = config.OURS.replace(epochs=effort.teacher_epochs)
     teacher = Experiment("tc_resnet", task, config.PAPER_FEATURES, teach, effort.seeds[0], {"width": 3.0})
-    if found[1]:
+    if not found:
         recipe = ours.replace(learning_rate=2e-3)  # no batch normalisation to keep it stable
         if as_paper:
             recipe, teacher = config.AS_PAPER.replace(epochs=effort.paper_epochs), None
-        return Experiment(label, task, config.PAPER_FEATURES, recipe, seed, {}, teacher)
-    width = float(found[3])
+        return Experiment(label, task, config.PAPER_FEATURES, recipe, seed, own, teacher)
+    width = float(found[1])
     recipe = ours if width >= 2 else ours.replace(epochs=effort.short_epochs)
     return Experiment("tc_resnet", task, config.PAPER_FEATURES, recipe, seed, {"width": width}, teacher)
 
