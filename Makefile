@@ -2,6 +2,7 @@
 # make test     tests and lint
 # make lab      open JupyterLab
 # make firmware build the firmware for the board -> data/build/stm32f746g-disco/
+# make flash    write it to the board at the USB port, or another one: make flash ELF=firmware.elf
 # make tools    the cross compiler for the firmware, from Debian's packages (part of make run and make test)
 # make results DATA=folder   execute the notebooks in full mode on a Speech Commands folder, in place
 #                            (ONLY="03 04" for some of them)
@@ -24,7 +25,7 @@ debian = if [ "$$(id -u)" = 0 ]; then sudo=; elif sudo -n true 2>/dev/null; then
 	$$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive \
 		apt-get install -y -qq --no-install-recommends $(1) >/dev/null
 
-.PHONY: run test lab firmware results tools clean
+.PHONY: run test lab firmware flash results tools clean
 .DELETE_ON_ERROR:
 
 run: $(READY) tools
@@ -40,6 +41,9 @@ lab: $(READY)
 
 firmware: $(READY) tools
 	@$(BIN)/python -m kwslib firmware
+
+flash: $(READY) tools
+	@$(BIN)/python -m kwslib flash $(if $(ELF),"$(ELF)")
 
 results: $(READY)
 	@test -n "$(DATA)" || { echo "error: say which recordings: make results DATA=folder_of_speech_commands"; exit 2; }

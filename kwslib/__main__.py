@@ -15,11 +15,14 @@ from kwslib import (
     features,
     interpreters,
     live_build,
+    serial_port,
     tflite_graph,
     toolchain,
 )
 from kwslib import board as emulated_board
+from kwslib import flash as flashing
 from kwslib import listen as listening
+from kwslib import measure as measuring
 from kwslib.audio import AudioError
 from kwslib.cache import write_fault
 from kwslib.config import ConfigError, FeatureConfig, TaskConfig
@@ -41,8 +44,11 @@ EXPECTED_ERRORS = (
     dataset.DatasetError,
     evaluation.EvaluationError,
     features.FeatureError,
+    flashing.FlashError,
     interpreters.InterpreterError,
     interpreters.TflmMissingError,
+    measuring.MeasureError,
+    serial_port.PortError,
     tflite_graph.ModelFileError,
     NotebookError,
     toolchain.ToolchainError,
@@ -140,6 +146,16 @@ def board(arguments) -> None:
     emulated_board.main(arguments)
 
 
+def flash(arguments) -> None:
+    """Write a firmware into the flash of a real board."""
+    flashing.main(arguments)
+
+
+def measure(arguments) -> None:
+    """Time models on a real board over its serial port: rows of tables/board.csv."""
+    measuring.main(arguments)
+
+
 def live(arguments) -> None:
     """Build the always-on keyword spotter for a model."""
     live_build.main(arguments)
@@ -198,6 +214,12 @@ def _parser() -> argparse.ArgumentParser:
 
     command = _add(commands, board, "board firmware.elf --seconds 2")
     emulated_board.add_arguments(command)
+
+    command = _add(commands, flash, "flash kws.elf")
+    flashing.add_arguments(command)
+
+    command = _add(commands, measure, "measure MODEL.tflite --port /dev/ttyACM0")
+    measuring.add_arguments(command)
 
     command = _add(commands, live, "live MODEL.tflite --threshold 0.6")
     live_build.add_arguments(command)

@@ -13,7 +13,7 @@ from kwslib.kernels import Scratch
 from kwslib.kernels_host import SOURCE_FOLDER
 
 _INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64")
-_TYPES = {"float32": "float"} | {name: f"{name}_t" for name in _INTEGERS}
+C_TYPES = {"float32": "float"} | {name: f"{name}_t" for name in _INTEGERS}
 _ARENA = """\
 /* Activations. -DNETWORK_ARENA='__attribute__((section(".sram1")))' puts them elsewhere than other variables. */
 #ifndef NETWORK_ARENA
@@ -84,7 +84,7 @@ def _header(program, comment):
 
 
 def _prototype(program):
-    kinds = [_TYPES[tensor.dtype] for tensor in (program.info.input, program.info.output)]
+    kinds = [C_TYPES[tensor.dtype] for tensor in (program.info.input, program.info.output)]
     return f"void network_run(const {kinds[0]} *input, {kinds[1]} *output)"
 
 
@@ -105,8 +105,8 @@ def _source(program, comment, separate):
 
     for value, name in zip(program.constants(), known.values(), strict=True):
         lines += [
-            f"static _Alignas(32) const {_TYPES[value.dtype.name]} {name}[{value.size}] = {{",
-            *_rows(value),
+            f"static _Alignas(32) const {C_TYPES[value.dtype.name]} {name}[{value.size}] = {{",
+            *array_rows(value),
             "};\n",
         ]
     for number, call in enumerate(program.calls):
@@ -174,8 +174,8 @@ def _literal(value) -> str:
     return str(int(value))
 
 
-def _rows(value, width=16):
-    """Lines of an array's values."""
+def array_rows(value: np.ndarray, width: int = 16) -> list[str]:
+    """Lines of C with an array's values; floats with all their bits."""
     flat = np.ravel(value)
     texts = [_literal(v) for v in flat] if value.dtype.kind == "f" else list(map(str, flat.tolist()))
     return [f"    {', '.join(texts[first : first + width])}," for first in range(0, len(texts), width)]

@@ -30,12 +30,16 @@ def plan(model: str | Path, kernels: str | None = None) -> tuple[Program, dict]:
     Raises EngineError for a model that is not int8 from end to end, and what `artifacts.load_model` raises.
     """
     tflite, meta = artifacts.load_model(model)
-    granularity = meta.get("prune", {}).get("granularity")
-    kernels = kernels or (granularity if granularity in KERNEL_SETS else "best")
-    program = engine.plan(tflite, kernels, name=meta["name"])
+    program = engine.plan(tflite, kernels or suitable_kernels(meta), name=meta["name"])
     if {program.info.input.dtype, program.info.output.dtype} != {"int8"}:
         raise EngineError(f"{meta['name']}: the live firmware takes int8 models, not {program.info.input.dtype}")
     return program, meta
+
+
+def suitable_kernels(meta: dict) -> str:
+    """The kernel set made for the zeros of a model, from its JSON, or "best"."""
+    granularity = (meta.get("prune") or {}).get("granularity")
+    return granularity if granularity in KERNEL_SETS else "best"
 
 
 def default_decision(model: str | Path, frr_target: float = FRR_TARGET) -> tuple[DecisionConfig, str]:
