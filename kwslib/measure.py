@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kwslib import bench_serial, plotting
+from kwslib import bench_serial, cache, plotting
 from kwslib.bench_serial import Bench
 from kwslib.flash import flash
 from kwslib.kernel_sets import KERNEL_SETS
@@ -128,12 +128,15 @@ class _Reader:
 
     def last_words(self) -> str:
         """The end of a message: what the board said that is no line of the bench."""
-        return f"; it said {self._foreign[-1][:80]!r}" if self._foreign else ""
+        telling = [line for line in self._foreign if line.startswith(("***", "error:"))]  # a fault, a dead clock
+        said = (telling or self._foreign)[-1:]
+        return f"; it said {said[0][:80]!r}" if said else ""
 
     def timing(self) -> Timing:
+        """What the pass gave."""
         cycles, equal = zip(*self._runs.values(), strict=True)
         if self._garbled:
-            self._show(f"{self._garbled} garbled lines were left out")
+            self._show(f"garbled lines left out: {self._garbled}")
         return Timing(cycles, all(equal), int(self._start["core_hz"]), self._garbled, self._restarts)
 
 
@@ -233,22 +236,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> None:
     """Build all, then measure one after the other and show each row."""
+    if arguments.no_flash and len(arguments.models) * max(1, len(arguments.kernels)) > 1:
+        raise MeasureError("--no-flash: the board holds one program; name one model and at most one kernel set")
     benches = bench_serial.build(arguments.models, arguments.kernels)
-    if arguments.no_flash and len(benches) > 1:
-        raise MeasureError(
-            f"--no-flash: the board holds one program, not {len(benches)}; name one model and kernel set"
-        )
-    options = {"flashes": not arguments.no_flash, "timeout_s": arguments.timeout}
-    table = Path(arguments.results) / "tables" / "board.csv"
+    results = cache.PROJECT_FOLDER / arguments.results
+    table = results / "tables" / "board.csv"
     for number, bench in enumerate(benches, 1):
         print(f"[{number}/{len(benches)}] {bench.program.name}, {bench.program.kernels}", flush=True)
         try:
-            row = measure(bench, arguments.port, arguments.results, **options)
+            row = measure(bench, arguments.port, results, flashes=not arguments.no_flash, timeout_s=arguments.timeout)
         except (MeasureError, PortError) as error:
             kept = f"; {number - 1} of {len(benches)} rows are in {table}" if number > 1 else ""
             raise MeasureError(f"{error}{kept}") from None
-        print(
-            f"  {row['source']}: {row['cycles']:,.0f} cycles ({row['min_cycles']:,} to {row['max_cycles']:,})", end=", "
-        )
-        print(f"{row['ms']:.3f} ms, {row['runs']} runs, outputs {'equal' if row['equal'] else 'DIFFER from'} TFLM's")
+        _show(row)
     print(table)
+
+
+def _show(row):
+    cycles = f"{row['cycles']:,.0f} cycles ({row['min_cycles']:,} to {row['max_cycles']:,})"
+    outputs = "equal" if row["equal"] else "DIFFER from"
+    print(f"  {row['source']}: {cycles}, {row['ms']:.3f} ms, {row['runs']} runs, outputs {outputs} TFLM's")

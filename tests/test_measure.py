@@ -24,7 +24,9 @@ WAIT_S = 60  # for an emulated board on a busy computer
 
 @pytest.fixture(scope="module")
 def bench():
-    return bench_serial.build([PRUNED])[0]
+    built = bench_serial.build([PRUNED])[0]
+    assert "warning:" not in (built.elf.parent / "build.log").read_text()
+    return built
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +142,7 @@ def test_a_garbled_line_is_counted_and_left_out(bench, faulty, tmp_path):
     faulty(lambda sent, byte, _: byte ^ 1 if b"run=3" in sent[-50:] and sent.endswith(b" equal=1") else byte)
     said = []
     row = measure.measure(bench, "emulated", tmp_path, timeout_s=WAIT_S, show=said.append)
-    assert row["equal"] and (row["garbled"], row["runs"]) == (1, RUNS - 1) and said == ["1 garbled lines were left out"]
+    assert row["equal"] and (row["garbled"], row["runs"]) == (1, RUNS - 1) and said == ["garbled lines left out: 1"]
 
 
 def test_a_board_that_falls_silent_keeps_earlier_rows(faulty, tmp_path, capsys):
@@ -194,6 +196,9 @@ def test_other_firmware_is_told(bench, board):
         read(board("".join(lines(other))), bench)
     with pytest.raises(PortError, match=r"no line for 0\.3 s.* it said 'checksum of the features 0x12'"):
         read(board("\r\nfront end paper\r\nchecksum of the features 0x12\r\n"), bench, 0.3)
+    fault = "\r\n*** BusFault, data access to where no memory is\r\nr0 0x00000000\r\nstopped\r\n"
+    with pytest.raises(PortError, match=r"it said '\*\*\* BusFault, data access"):
+        read(board("".join(lines(bench)[:3]) + fault), bench, 0.3)
     with pytest.raises(MeasureError, match="these are no lines of the bench; it said 'listening'"):
         read(board("listening\r\n" * 150), bench)
 
@@ -257,7 +262,7 @@ def test_board_beside_its_estimates(bench, board, tmp_path):
     plotting.save_table(pd.DataFrame(study), "kernels", tmp_path)
     assert measure.compare(tmp_path).ratio.tolist() == pytest.approx([1.25], rel=1e-4)
     # The same ELF on the emulated board is the nearer estimate.
-    measure._add(row | {"source": "emulated", "ms": 0.5}, tmp_path)
+    plotting.save_table(pd.DataFrame([row, row | {"source": "emulated", "ms": 0.5}]), "board", tmp_path)
     assert measure.compare(tmp_path).ratio.tolist() == pytest.approx([2], rel=1e-4)
     # A second measurement takes the place of the first one.
     path = board("".join(lines(bench, cycles=108_000)))
