@@ -42,7 +42,7 @@ lab: $(READY)
 firmware: $(READY) tools
 	@$(BIN)/python -m kwslib firmware
 
-flash: $(READY) tools
+flash: $(READY) $(if $(ELF),,tools)
 	@$(BIN)/python -m kwslib flash $(if $(ELF),"$(ELF)")
 
 results: $(READY)
