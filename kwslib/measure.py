@@ -228,7 +228,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `python -m kwslib measure`."""
     parser.add_argument("models", type=Path, nargs="+", metavar="MODEL.tflite", help="models, each with its .json")
     parser.add_argument("--port", required=True, help="serial port of the board (/dev/ttyACM0), or emulated")
-    parser.add_argument("--kernels", nargs="+", default=(), choices=KERNEL_SETS, help="kernel sets (what suits)")
+    sets = {"nargs": "+", "default": (), "choices": KERNEL_SETS, "metavar": "SET"}
+    parser.add_argument("--kernels", **sets, help=f"kernel sets (what suits the model): {', '.join(KERNEL_SETS)}")
     parser.add_argument("--no-flash", action="store_true", help="the bench is on the board already")
     parser.add_argument("--results", default="results", help="folder whose tables/board.csv gets the rows (results)")
     parser.add_argument("--timeout", type=float, default=30, help="longest silence of the board in seconds (30)")
