@@ -1,6 +1,7 @@
 """A folder of arrays keyed by what they were made from; a half-written entry is never visible."""
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -110,3 +111,15 @@ def cached_array(folder: str | Path, settings: dict, build: Callable[[], tuple[n
     with replacing(array_path) as temporary:
         np.save(temporary, array, allow_pickle=False)
     return np.load(array_path, mmap_mode="r", allow_pickle=False), notes
+
+
+@contextmanager
+def alone(folder: str | Path):
+    """Hold `folder` (made if missing) against other processes and threads that ask for it here; they wait."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

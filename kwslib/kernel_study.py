@@ -56,13 +56,16 @@ def saved_models(results: str | Path, networks: Sequence[str]) -> pd.DataFrame:
     pruning, formats = (pd.read_csv(folder / "tables" / f"{name}.csv") for name in ("pruning", "quantization"))
     rows = []
     for name in [*pruning.model_file.dropna(), *formats.model_file.dropna()]:
-        meta = artifacts.load_model(folder / name)[1]
-        rows.append(
-            _facts(meta) | {"model_file": Path(name).name, "sha256": meta["sha256"], "path": str(folder / name)}
-        )
+        rows.append(saved_model(folder / name))
     table = pd.DataFrame(rows)
     table = table[table.model.isin(networks)].assign(order=table.model.map({n: k for k, n in enumerate(networks)}))
     return table.sort_values(["order", "data_type", "granularity", "sparsity"]).drop(columns="order")
+
+
+def saved_model(path: str | Path) -> dict:
+    """One row of `saved_models`: what the .json beside a model says. Raises ModelFileError."""
+    path, meta = Path(path), artifacts.load_model(path)[1]
+    return _facts(meta) | {"model_file": path.name, "sha256": meta["sha256"], "path": str(path)}
 
 
 def run(models: pd.DataFrame, kernels: dict[str, Sequence[str]], data: str, *, setting="ours", wait_cycles=0):

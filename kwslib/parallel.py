@@ -104,7 +104,7 @@ def _pickled(function: Callable, words: tuple) -> bytes:
 def _call(job: bytes):
     import joblib
 
-    _prepare_worker()
+    prepare_worker()
     function, words = pickle.loads(job)
     with joblib.parallel_config(backend="sequential"):  # a worker starts no processes of its own
         return function(*words)
@@ -188,8 +188,8 @@ def _end_with(parent: int) -> None:
 
 
 @functools.cache
-def _prepare_worker() -> None:
-    """Before the first job of a worker, of a cluster too: one thread, and a quiet TensorFlow."""
+def prepare_worker() -> None:
+    """Before the first job of a process that only works: one thread, and a quiet TensorFlow."""
     os.environ.update(_ENVIRONMENT)
     if "tensorflow" not in sys.modules:
         sys.meta_path.insert(0, _QuietTensorFlow())

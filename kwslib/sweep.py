@@ -85,7 +85,7 @@ def run(
             with closing(outcomes(_point, jobs, n_jobs, scheduler)) as ended:
                 for number, result, error in ended:
                     key = missing[number]
-                    found, said = result if error is None else (None, _one_line(error))
+                    found, said = result if error is None else (None, one_line(error))
                     if found is None:
                         errors[key] = said
                     else:
@@ -153,10 +153,11 @@ def _point(function, point: dict) -> tuple[list[dict] | None, str]:
             raise ValueError("a result may not be called 'error', the table has this column")
         return [{str(key): _plain(value, f"result {key!r}") for key, value in row.items()} for row in rows], ""
     except Exception as error:
-        return None, _one_line(error)
+        return None, one_line(error)
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """What went wrong as "Type: message", as the column error shows it."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 

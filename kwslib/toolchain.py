@@ -72,25 +72,31 @@ def build(
     tools = _find_tools(preset, environment["PATH"])
     name = f"{preset}-{cache.cache_key(options)[:8]}" if options else preset
     folder = Path(folder or cache.data_folder() / "build" / name).resolve()
+    with cache.alone(folder):  # two processes that build in one folder would spoil it
+        _configure(tools, preset, options, folder, environment)
+        named = ["--target", *targets] if (targets := list(targets)) else []
+        _run([tools["cmake"], "--build", str(folder), *named], folder, environment, f"preset {preset} does not build")
+    return folder
+
+
+def _configure(tools, preset, options, folder, environment):
+    """Run CMake, unless the folder is configured so already."""
     # An older choice of options or tools must not live on in CMake's cache.
     stamp = folder / "configured.json"
     wanted = json.dumps(
         {"preset": preset, "options": options, "tools": [*tools.values(), sys.executable]}, sort_keys=True
     )
-    if not stamp.is_file() or stamp.read_text(encoding="utf-8") != wanted:
-        folder.mkdir(parents=True, exist_ok=True)
-        stamp.unlink(missing_ok=True)
-        definitions = [f"-D{name}={value}" for name, value in {"PYTHON": sys.executable, **options}.items()]
-        _run(
-            [tools["cmake"], "--fresh", "--preset", preset, "-B", str(folder), *definitions],
-            folder,
-            environment,
-            f"preset {preset} cannot be configured",
-        )
-        stamp.write_text(wanted, encoding="utf-8")
-    named = ["--target", *targets] if (targets := list(targets)) else []
-    _run([tools["cmake"], "--build", str(folder), *named], folder, environment, f"preset {preset} does not build")
-    return folder
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+        return
+    stamp.unlink(missing_ok=True)
+    definitions = [f"-D{name}={value}" for name, value in {"PYTHON": sys.executable, **options}.items()]
+    _run(
+        [tools["cmake"], "--fresh", "--preset", preset, "-B", str(folder), *definitions],
+        folder,
+        environment,
+        f"preset {preset} cannot be configured",
+    )
+    stamp.write_text(wanted, encoding="utf-8")
 
 
 def size_report(elf: str | Path) -> pd.DataFrame:
