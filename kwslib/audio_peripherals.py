@@ -195,16 +195,16 @@ class Sai(Peripheral):
         return 256 * self.sample_rate_hz("A") if self.field("ACR1", 16) else 0.0
 
     def _deliver(self, block: str, stream: int | None, frames: np.ndarray) -> None:
-        words = frames.ravel()
+        words, fifo = frames.ravel(), self._fifos[block]
         if stream is not None:
             size = self._dma.item_bytes(stream)
-            data = words.astype(f"<i{size}").tobytes()
+            data = np.append(np.array(fifo, np.int64), words).astype(f"<i{size}").tobytes()
+            fifo.clear()
             while data and self._dma.field(f"S{stream}CR", 0):
                 part = self._dma.items_to_flag(stream) * size
                 self._dma.move(stream, data[:part])
                 data = data[part:]
             return
-        fifo = self._fifos[block]
         for word in words:
             if len(fifo) == self._FIFO_WORDS:
                 self.put(f"{block}SR", 1)  # OVRUDR

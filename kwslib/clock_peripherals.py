@@ -14,6 +14,7 @@ FLASH_HZ_PER_WAIT_STATE = 30 * MHZ  # supply of 2.7 to 3.6 V: RM0385 table 5
 SCALE_LIMITS_HZ = {1: (144 * MHZ, 144 * MHZ), 2: (168 * MHZ, 180 * MHZ), 3: (180 * MHZ, 216 * MHZ)}
 # Typical start-up times in seconds, from the datasheet (STM32F746 DocID027590, section 6.3).
 STARTUP_S = {"HSI": 2.2e-6, "HSE": 2e-3, "PLL": 100e-6, "LSI": 15e-6, "LSE": 2.0, "OVERDRIVE": 45e-6}
+PINRSTF, SFTRSTF, IWDGRSTF = 1 << 26, 1 << 28, 1 << 29  # of RCC_CSR; every reset pulls the pin: RM0385 section 5.1
 _AHB_SHIFT = (0,) * 8 + (1, 2, 3, 4, 6, 7, 8, 9)
 _APB_SHIFT = (0,) * 4 + (1, 2, 3, 4)
 _OSCILLATORS = {"HSI": 0, "HSE": 16, "PLL": 24, "PLLI2S": 26, "PLLSAI": 28}  # bit of RCC_CR; ready is the next bit

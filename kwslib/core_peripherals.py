@@ -3,6 +3,7 @@
 import itertools
 from typing import ClassVar
 
+from kwslib.clock_peripherals import PINRSTF, SFTRSTF
 from kwslib.exceptions import IRQ0, NMI, PENDSV, SYSTICK
 from kwslib.registers import Peripheral, Register
 
@@ -86,6 +87,7 @@ class Scb(Peripheral):
         self.values["AIRCR"] = 0xFA050000 | value & 0x700
         self.machine.exceptions.group_bits = value >> 8 & 7
         if value & 4:
+            self.machine.peripheral("RCC").put("CSR", SFTRSTF | PINRSTF)
             self.machine.end("reset", "system reset by SCB_AIRCR")
 
     def write_ccr(self, value: int) -> None:

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from kwslib.clock_peripherals import LSI_HZ
+from kwslib.clock_peripherals import IWDGRSTF, LSI_HZ, PINRSTF
 from kwslib.exceptions import IRQ0
 from kwslib.registers import WORD, Peripheral, Register
 
@@ -115,6 +115,7 @@ class Watchdog(Peripheral):
         return self.values["RLR"] - elapsed > self.values["WINR"]
 
     def _bite(self) -> None:
+        self.machine.peripheral("RCC").put("CSR", IWDGRSTF | PINRSTF)
         self.machine.end("reset", "the independent watchdog was not fed in time")
 
     def write_kr(self, value: int) -> None:

@@ -80,7 +80,8 @@ class Bus:
             raise BoardError(f"unmodelled={unmodelled!r}: choose 'error' or 'remember'")
         self.remembered: dict[str, int] = {}
         self.peripherals: dict[str, Peripheral] = {}
-        self._machine, self._remember, self._table, self._other = machine, unmodelled == "remember", {}, {}
+        self.unmodelled = unmodelled
+        self._machine, self._table, self._other = machine, {}, {}
         self._polled, self._polls, self._polled_at = None, 0, 0
 
     def add(self, peripheral: Peripheral) -> None:
@@ -136,7 +137,7 @@ class Bus:
         return self._other.get(address & ~3, 0)
 
     def _unmodelled(self, register: str, what: str) -> None:
-        if not self._remember:
+        if self.unmodelled == "error":
             raise BoardError(f"{register} {what}")
         entry = f"{register} {what}"
         self.remembered[entry] = self.remembered.get(entry, 0) + 1

@@ -13,7 +13,7 @@ class Usart(Peripheral):
     """A USART in asynchronous mode; a frame takes its time, by BRR and the kernel clock (RM0385 section 31).
 
     What reaches the pin goes to `machine.uart_byte`; `receive(data)` sends bytes to the chip, one frame after another,
-    as soon as its receiver is on.
+    as soon as its receiver is on. While `blocked`, what is being sent never ends, as of a transmitter that is stuck.
     """
 
     REGISTERS: ClassVar = {
@@ -38,6 +38,7 @@ class Usart(Peripheral):
         self._irq, (self._tx_pins, self._rx_pins) = IRQ0 + irq, pins
         self._sending, self._waiting, self._incoming, self._receiving = False, None, deque(), False
         self.baud = 0.0  # of the last frame
+        self.blocked = False
 
     def _on(self, enable: int) -> bool:
         return self.values["CR1"] & (enable | self._UE) == enable | self._UE
@@ -105,6 +106,9 @@ class Usart(Peripheral):
             )
 
     def _sent(self) -> None:
+        if self.blocked:
+            self.machine.schedule(self._frame_s(), self._sent, self._irq)
+            return
         self._sending = False
         if self._waiting is not None:
             self._send()

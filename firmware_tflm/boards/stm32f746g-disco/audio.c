@@ -14,8 +14,8 @@
 #define MICROPHONES 2u
 #define POLLS 200000u
 #define DMA2_STREAM7_IRQ 70u
-#define FLAGS (DMA2_HISR_HTIF7 | DMA2_HISR_TCIF7)
 #define ALL_FLAGS (0x3Du << 22)
+#define SAMPLES_PER_MS (AUDIO_RATE_HZ / 1000u)
 
 /* 1 MHz * 426 / 13 / 1 = 32.769 MHz, a master clock of an eighth of it, 256 of which make a frame: 16000.6 Hz. */
 enum { PLLI2S_N = 426, PLLI2S_Q = 13, PLLI2S_DIVQ = 1, MCKDIV = 4 };
@@ -23,6 +23,7 @@ enum { PLLI2S_N = 426, PLLI2S_Q = 13, PLLI2S_DIVQ = 1, MCKDIV = 4 };
 /* Two halves of one hop each, which the DMA fills in turn; a word holds the left sample below the right one. */
 static IN_DMA_MEMORY uint32_t halves[2 * AUDIO_MOST_HOP_SAMPLES];
 static uint32_t half_samples;
+static uint32_t half_began_us; /* the half that the DMA fills now */
 static volatile uint32_t hops_filled;
 static uint32_t hops_read, hops_lost;
 
@@ -84,12 +85,18 @@ static void dma_init(void)
     NVIC->ISER2 = 1u << (DMA2_STREAM7_IRQ - 64);
 }
 
+/* The flags cannot tell two hops from more. So the clock counts them, and an interrupt that was held back counts all
+ * that it missed. Flags first: a hop that ends after them is counted here, and its own interrupt then counts none. */
 void dma2_stream7_handler(void);
 void dma2_stream7_handler(void)
 {
-    const uint32_t flags = DMA2->HISR & FLAGS;
-    DMA2->HIFCR = flags;
-    hops_filled += flags == FLAGS ? 2 : 1;
+    const uint32_t hop_us = half_samples * 1000u / SAMPLES_PER_MS;
+    DMA2->HIFCR = ALL_FLAGS;
+    const uint32_t left = DMA2->S7NDTR / MICROPHONES % half_samples;
+    const uint32_t filled = left == 0 ? 0 : half_samples - left;
+    const uint32_t began_us = microseconds() - filled * 1000u / SAMPLES_PER_MS;
+    hops_filled += (began_us - half_began_us + hop_us / 2) / hop_us;
+    half_began_us = began_us;
 }
 
 const char *audio_start(uint32_t hop_samples, uint32_t volume)
@@ -118,6 +125,7 @@ const char *audio_start(uint32_t hop_samples, uint32_t volume)
     hops_filled = hops_read = hops_lost = 0;
     dma_init();
     SAI2->BCR1 |= SAI2_BCR1_SAIBEN;
+    half_began_us = microseconds();
     return NULL;
 }
 
@@ -131,7 +139,8 @@ uint32_t audio_read(int16_t *samples)
     uint32_t hop;
     do { /* again, if the DMA has come round meanwhile */
         hop = hops_filled - 1;
-        const uint32_t *pairs = halves + hop % 2 * half_samples;
+        const bool first_is_filled_now = DMA2->S7NDTR > half_samples * MICROPHONES;
+        const uint32_t *pairs = halves + (first_is_filled_now ? half_samples : 0);
         for (uint32_t n = 0; n < half_samples; n++) {
             const uint32_t pair = pairs[n];
             samples[n] = (int16_t)(((int16_t)pair + (int16_t)(pair >> 16)) >> 1);

@@ -50,7 +50,8 @@ void uart_write(char character); /* '\n' goes out as "\r\n" */
 int uart_read(void);             /* the character that arrived, or -1 */
 
 /* ---- uart_buffer.c, for programs that link it (target board_audio): uart_write then goes into a buffer, which an
- * interrupt empties; what it has no room for is dropped and counted. A fault's report still waits for the port. */
+ * interrupt empties; what it has no room for is dropped and counted, up to the end of the line. A fault's report still
+ * waits for the port. */
 uint32_t uart_room(void); /* characters that fit now */
 uint32_t uart_dropped(void);
 

@@ -4,10 +4,12 @@
 
 #define RING_BYTES 2048u /* a power of two; 0.18 s at 115200 baud */
 #define USART1_IRQ 37u
+#define END_OF_LINE 2u /* characters, for which there is room where a line is cut */
 
 static char ring[RING_BYTES];
 static volatile uint32_t written, sent; /* characters since start */
 static uint32_t dropped;
+static bool cut; /* this line lost a character, so the rest of it goes as well, up to its end */
 
 static uint32_t exception_number(void)
 {
@@ -33,11 +35,14 @@ static void send_at_once(char character)
 
 static void send(char character)
 {
+    const bool is_end = character == '\r' || character == '\n';
     if (exception_number() != 0) {
         send_at_once(character);
-    } else if (written - sent == RING_BYTES) {
+    } else if (is_end ? uart_room() == 0 : cut || uart_room() <= END_OF_LINE) {
         dropped++;
+        cut = true;
     } else {
+        cut = cut && character != '\n';
         ring[written % RING_BYTES] = character;
         written++;
         NVIC->ISER1 = 1u << (USART1_IRQ - 32);
