@@ -32,6 +32,7 @@ from kwslib.engine import EngineError
 from kwslib.espeak import SpeechError
 from kwslib.firmware import BoardError
 from kwslib.notebooks import NotebookError, run_notebooks
+from kwslib.tflm import TflmError
 
 EXPECTED_ERRORS = (
     AudioError,
@@ -41,6 +42,7 @@ EXPECTED_ERRORS = (
     DownloadError,
     EngineError,
     SpeechError,
+    TflmError,
     dataset.DatasetError,
     evaluation.EvaluationError,
     features.FeatureError,

@@ -11,6 +11,7 @@ from kwslib import cache
 from kwslib.engine import EngineError, Program, constant_key
 from kwslib.kernels import Scratch
 from kwslib.kernels_host import SOURCE_FOLDER
+from kwslib.tflite_graph import ModelInfo
 
 _INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64")
 C_TYPES = {"float32": "float"} | {name: f"{name}_t" for name in _INTEGERS}
@@ -64,9 +65,10 @@ def _comment(program):
     return "/* " + "\n * ".join(lines) + "\n */\n"
 
 
-def _header(program, comment):
-    lines = [comment, "#ifndef NETWORK_H\n#define NETWORK_H\n\n#include <stdint.h>\n"]
-    for name, tensor in (("INPUT", program.info.input), ("OUTPUT", program.info.output)):
+def tensor_defines(info: ModelInfo) -> list[str]:
+    """Lines of C that define values, bytes, scale and zero point of a network's input and output."""
+    lines = []
+    for name, tensor in (("INPUT", info.input), ("OUTPUT", info.output)):
         lines.append(f"/* {_commented(tensor.name)}: {tensor.dtype} [{']['.join(map(str, tensor.shape))}] */")
         lines.append(f"#define NETWORK_{name}_VALUES {tensor.size}")
         lines.append(f"#define NETWORK_{name}_BYTES {tensor.bytes}")
@@ -74,6 +76,11 @@ def _header(program, comment):
             lines.append(f"#define NETWORK_{name}_SCALE {_literal(tensor.scales[0])} /* {tensor.scales[0]:.9g} */")
             lines.append(f"#define NETWORK_{name}_ZERO_POINT {tensor.zero_points[0]}")
         lines.append("")
+    return lines
+
+
+def _header(program, comment):
+    lines = [comment, "#ifndef NETWORK_H\n#define NETWORK_H\n\n#include <stdint.h>\n", *tensor_defines(program.info)]
     lines.append(f"#define NETWORK_ARENA_BYTES {program.arena_bytes} /* of RAM */")
     lines.append(f"#define NETWORK_CONSTANT_BYTES {program.constant_bytes} /* of flash */\n")
     lines.append(

@@ -1,19 +1,28 @@
 """The live firmware on the emulated board: sound, detections, budget, commands; with TFLM_ROOT also in TFLM."""
 
+import os
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from live_board import HOP, MODEL, RATE_HZ, decision, elf, new_board, sound, text
+from ai_edge_litert import schema_py_generated as schema
+from live_board import HOP, MODEL, RATE_HZ, calls, decision, elf, new_board, sound, text
 
+from kwslib import __main__ as cli
 from kwslib import artifacts, engine, live_build, stream_scores
 from kwslib import decision as decisions
 from kwslib import listen as listening
 from kwslib.audio import AudioError
 from kwslib.config import FeatureConfig, TaskConfig
-from kwslib.firmware import BoardError
+from kwslib.firmware import BoardError, Firmware
+from kwslib.machine import Machine
+from kwslib.toolchain import ToolchainError
+
+needs_tflm = pytest.mark.skipif(
+    not os.environ.get("TFLM_ROOT"), reason="needs TFLM_ROOT, a built TensorFlow Lite Micro"
+)
 
 
 @pytest.fixture(scope="module")
@@ -84,11 +93,50 @@ def test_the_led_lights_up_with_a_keyword(board):
     assert 0 < lit[0] - int(first[1]) / 1000 < 0.1  # the board starts some 60 ms before the sound
 
 
+@needs_tflm
+def test_tflm_detects_what_the_static_engine_does_and_checks_its_model():
+    audio = calls()[: 2 * RATE_HZ]
+    built = live_build.build(MODEL, decision=decision(), engine="tflm")
+    static, tflm = (listening.listen(path, audio) for path in (elf(), built))
+    same = ["keyword", "time_ms", "score"]
+    assert len(static.detections) > 2 and tflm.detections[same].equals(static.detections[same])
+    assert " of TensorFlow Lite Micro " in tflm.text and tflm.reason == "audio" and not tflm.notes
+    assert tflm.statistics["hops"] == static.statistics["hops"] > 60 and tflm.statistics["stack_bytes"] < 4096
+    board = Machine(Firmware.load(built))
+    place = board.symbol("g_model_data") + 100_000  # among the weights
+    board.write(place, bytes([board.read(place, 1)[0] ^ 1]))
+    board.run(seconds=0.3)
+    assert "error: the network in flash is damaged" in text(board) and "listening" not in text(board)
+
+
+@needs_tflm
+def test_a_model_that_tflm_refuses_is_told_and_nothing_else_runs():
+    board = Machine(Firmware.load(live_build.build(MODEL, decision=decision(), engine="tflm")))
+    assert board.run(until="engine_start") == "until"  # after the check of the hash
+    table = schema.Model.GetRootAs(MODEL.read_bytes(), 0)._tab
+    board.write(board.symbol("g_model_data") + table.Pos + table.Offset(4), (99).to_bytes(4, "little"))
+    board.run(seconds=0.3)
+    assert text(board).endswith("error: the model has another schema version than this TensorFlow Lite Micro\n")
+
+
 def test_settings_that_cannot_be():
     with pytest.raises(engine.EngineError, match="gain_db = 40"):
         live_build.build(MODEL, gain_db=40)
     with pytest.raises(engine.EngineError, match="takes int8 models, not float32"):
         live_build.build(MODEL.with_name("paper6_paper_cnn_ours_s0_float32.tflite"))
+    with pytest.raises(engine.EngineError, match="engine = 'onnx': choose static or tflm"):
+        live_build.build(MODEL, engine="onnx")
+    with pytest.raises(engine.EngineError, match="kernels 'best': engine tflm takes those of its library"):
+        live_build.build(MODEL, "best", engine="tflm")
+
+
+def test_without_tflm_its_engine_is_refused_in_one_line(monkeypatch, capsys):
+    monkeypatch.delenv("TFLM_ROOT", raising=False)
+    with pytest.raises(ToolchainError, match="TFLM_ROOT names no built TensorFlow Lite Micro"):
+        live_build.build(MODEL, engine="tflm")
+    assert cli.main(["live", str(MODEL), "--engine", "tflm"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: engine tflm: ") and said.count("\n") == 1
 
 
 def test_the_default_decision_is_the_one_that_was_chosen_for_the_file(tmp_path):

@@ -10,6 +10,7 @@ from kwslib import listen as listening
 from kwslib.restart import restart
 
 DMA2_STREAM7_CR, NVIC_ISER2, NVIC_ICER2, DMA2_STREAM7 = 0x400264B8, 0xE000E108, 0xE000E188, 1 << 6
+UNUSED_RAM = 0x20040000
 FOR_EVER = b"\xfe\xe7"  # b .
 
 
@@ -150,6 +151,14 @@ def test_sound_that_stops_ends_in_a_reset_and_comes_back(board):
     again = restart(board)
     again.run(seconds=0.8)
     assert "last reset: watchdog" in text(again) and detects_again(again, 0)
+
+
+def test_an_engine_that_fails_says_why_and_ends_in_a_reset(board):
+    assert board.run(until="engine_run") == "until"
+    board.write(UNUSED_RAM, b"an operator failed\0")
+    board.core.r0, board.core.pc = UNUSED_RAM, board.core.lr  # as if it returned this
+    assert board.run(seconds=3) == "reset"
+    assert text(board).endswith("listening\nerror: an operator failed\n")
 
 
 @pytest.mark.parametrize("end, bit", [("__network_start", 0), ("__network_end", 31)])

@@ -6,6 +6,7 @@
 #include "board.h"
 #include "commands.h"
 #include "decision.h"
+#include "engine.h"
 #include "frontend.h"
 #include "live_model.h"
 #include "microphone.h"
@@ -21,7 +22,7 @@ _Static_assert(NETWORK_INPUT_VALUES == FRONTEND_FRAMES * FRONTEND_BANDS, "front 
 _Static_assert(FRONTEND_SAMPLE_RATE_HZ == AUDIO_RATE_HZ, "the microphones are recorded at another rate");
 _Static_assert(NETWORK_OUTPUT_ZERO_POINT == -128 && NETWORK_OUTPUT_SCALE == 0.00390625f, "not a softmax in int8");
 
-extern const uint8_t __network_start[], __network_end[]; /* weights and layers in flash */
+extern const uint8_t __network_start[], __network_end[]; /* weights and layers, or the model, in flash */
 const volatile uint32_t network_hash = 0;                /* written into the program after it was linked */
 
 static frontend_t frontend;
@@ -42,6 +43,24 @@ static uint32_t hash_of(const uint8_t *from, const uint8_t *end)
     return hash;
 }
 
+/* Awake for what is left to send; the watchdog ends it, once it runs. */
+__attribute__((noreturn)) static void stop(void)
+{
+    for (;;) {
+        __asm volatile("wfi");
+    }
+}
+
+static void stop_if(const char *failed)
+{
+    if (failed != NULL) {
+        print_text("error: ");
+        print_text(failed);
+        print_text("\n");
+        stop();
+    }
+}
+
 static void check_network(void)
 {
     const uint32_t found = hash_of(__network_start, __network_end);
@@ -53,9 +72,7 @@ static void check_network(void)
     print_text(" instead of ");
     print_hex(network_hash);
     print_text("; flash the board again\n");
-    for (;;) { /* awake for what is left to send */
-        __asm volatile("wfi");
-    }
+    stop();
 }
 
 static void start_audio(void)
@@ -97,7 +114,7 @@ static int32_t process(void)
     frontend_push(&frontend, hop, column);
     frontend_quantize_int8(&frontend, NETWORK_INPUT_SCALE, NETWORK_INPUT_ZERO_POINT, input);
     const uint32_t between = cycle_count();
-    network_run(input, scores);
+    stop_if(engine_run(input, scores));
     cost_add(&statistics.inference, cycle_count() - between);
     cost_add(&statistics.frontend, between - start);
     statistics.hops++;
@@ -157,6 +174,7 @@ int main(void)
         print_text("; running on the internal oscillator\n");
     }
     check_network();
+    stop_if(engine_start());
     frontend_init(&frontend);
     decision_start(&decision, &config);
     watchdog_start();
