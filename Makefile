@@ -6,6 +6,7 @@
 # make tools    the cross compiler for the firmware, from Debian's packages (part of make run and make test)
 # make results DATA=folder   execute the notebooks in full mode on a Speech Commands folder, in place
 #                            (ONLY="03 04" for some of them)
+# make figures  every figure and table of a paper from the committed tables alone -> results/paper/
 # make clean    remove the virtual environment and results/quick (data/ stays)
 
 SHELL := /bin/bash
@@ -25,7 +26,7 @@ debian = if [ "$$(id -u)" = 0 ]; then sudo=; elif sudo -n true 2>/dev/null; then
 	$$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive \
 		apt-get install -y -qq --no-install-recommends $(1) >/dev/null
 
-.PHONY: run test lab firmware flash results tools clean
+.PHONY: run test lab firmware flash results figures tools clean
 .DELETE_ON_ERROR:
 
 run: $(READY) tools
@@ -48,6 +49,9 @@ flash: $(READY) $(if $(ELF),,tools)
 results: $(READY)
 	@test -n "$(DATA)" || { echo "error: say which recordings: make results DATA=folder_of_speech_commands"; exit 2; }
 	@$(BIN)/python -m kwslib notebooks --mode full --data "$(DATA)" --results results --in-place --only $(ONLY)
+
+figures: $(READY)
+	@$(BIN)/python -m kwslib figures
 
 tools:
 	@(for tool in cc cmake ninja arm-none-eabi-gcc qemu-system-arm; do command -v $$tool || exit 1; done; \

@@ -15,6 +15,7 @@ from kwslib import (
     features,
     interpreters,
     live_build,
+    paper_kit,
     serial_port,
     tflite_graph,
     toolchain,
@@ -25,6 +26,7 @@ from kwslib import listen as listening
 from kwslib import measure as measuring
 from kwslib.audio import AudioError
 from kwslib.cache import write_fault
+from kwslib.catalogue import ResultsError
 from kwslib.config import ConfigError, FeatureConfig, TaskConfig
 from kwslib.decision import DecisionError
 from kwslib.download import DownloadError
@@ -41,6 +43,7 @@ EXPECTED_ERRORS = (
     DecisionError,
     DownloadError,
     EngineError,
+    ResultsError,
     SpeechError,
     TflmError,
     dataset.DatasetError,
@@ -168,6 +171,11 @@ def listen(arguments) -> None:
     listening.main(arguments)
 
 
+def figures(arguments) -> None:
+    """Draw every figure and table of a paper from the tables of results, without running a model."""
+    paper_kit.main(arguments)
+
+
 def notebooks(arguments) -> None:
     """Execute all notebooks in order, with a progress line for each."""
     options = {"in_place": arguments.in_place, "only": arguments.only}
@@ -228,6 +236,9 @@ def _parser() -> argparse.ArgumentParser:
 
     command = _add(commands, listen, "listen kws_live.elf FILE.wav")
     listening.add_arguments(command)
+
+    command = _add(commands, figures, "figures --results results --out results/paper")
+    paper_kit.add_arguments(command)
 
     command = _add(commands, notebooks, "notebooks --mode quick --data synthetic --results results/quick")
     command.add_argument("--mode", choices=("quick", "full"), default="quick", help="size of the run (quick)")

@@ -70,13 +70,18 @@ def use_style() -> None:
 def save_figure(fig, name: str, data: pd.DataFrame, folder: str | Path) -> None:
     """Write `folder/figures/NAME.pdf`, `.png` and `.csv`; the CSV holds the numbers that the figure shows."""
     figures = Path(folder) / "figures"
+    draw_files(fig, figures / name)
+    with replacing(figures / f"{name}.csv") as temporary:
+        data.to_csv(temporary, index=False, float_format="%.6g")
+
+
+def draw_files(fig, path_without_suffix: Path) -> None:
+    """Write PATH.pdf and PATH.png."""
     for suffix in (".pdf", ".png"):
         # no creation date: the same data give the same file
         metadata = {"CreationDate": None} if suffix == ".pdf" else {"Software": None}
-        with replacing(figures / f"{name}{suffix}") as temporary:
+        with replacing(path_without_suffix.with_name(path_without_suffix.name + suffix)) as temporary:
             fig.savefig(temporary, metadata=metadata)
-    with replacing(figures / f"{name}.csv") as temporary:
-        data.to_csv(temporary, index=False, float_format="%.6g")
 
 
 def save_table(table: pd.DataFrame, name: str, folder: str | Path) -> pd.DataFrame:
