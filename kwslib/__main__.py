@@ -21,6 +21,7 @@ from kwslib import (
     toolchain,
 )
 from kwslib import board as emulated_board
+from kwslib import choose as choosing
 from kwslib import flash as flashing
 from kwslib import listen as listening
 from kwslib import measure as measuring
@@ -40,6 +41,7 @@ EXPECTED_ERRORS = (
     AudioError,
     BoardError,
     ConfigError,
+    choosing.ChooseError,
     DecisionError,
     DownloadError,
     EngineError,
@@ -171,6 +173,11 @@ def listen(arguments) -> None:
     listening.main(arguments)
 
 
+def choose(arguments) -> None:
+    """Find the saved model that fits limits of time, flash, RAM, accuracy and false alarms, and how to deploy it."""
+    choosing.main(arguments)
+
+
 def figures(arguments) -> None:
     """Draw every figure and table of a paper from the tables of results, without running a model."""
     paper_kit.main(arguments)
@@ -236,6 +243,9 @@ def _parser() -> argparse.ArgumentParser:
 
     command = _add(commands, listen, "listen kws_live.elf FILE.wav")
     listening.add_arguments(command)
+
+    command = _add(commands, choose, "choose --max-ms 1 --max-flash 100k --min-accuracy 88")
+    choosing.add_arguments(command)
 
     command = _add(commands, figures, "figures --results results --out results/paper")
     paper_kit.add_arguments(command)

@@ -126,14 +126,11 @@ def _remedy(name: str) -> str:
     return source if not source[0].isdigit() else f'notebook {source} (make results DATA=FOLDER ONLY="{source[:2]}")'
 
 
-def _short(path: Path) -> str:
-    path = path.resolve()
-    return str(path.relative_to(PROJECT_FOLDER)) if path.is_relative_to(PROJECT_FOLDER) else path.name
+def _short(path: Path) -> Path:
+    return path.relative_to(PROJECT_FOLDER) if path.is_relative_to(PROJECT_FOLDER) else path
 
 
 def _command(source: str) -> str:
-    if source == "09_paper_kit":
-        return "make figures"
     return f'make results DATA=FOLDER ONLY="{source[:2]}"' if source[0].isdigit() else f"python {source}"
 
 
@@ -169,7 +166,7 @@ def page(results: str | Path, kit: dict[str, dict[str, Entry]]) -> str:
     rows = []
     for path in sorted((folder / "figures").glob("*.csv")):
         number = path.stem[:2]
-        source = f'`make results DATA=FOLDER ONLY="{number}"`' if number != "09" else "`make figures`"
+        source = f"`{_command(path.stem)}`"
         rows.append(
             (f"[{path.stem}](figures/{path.stem}.png)", FIGURES.get(path.stem, ""), source, data.get(number, ""))
         )

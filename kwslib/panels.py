@@ -1,4 +1,4 @@
-"""Panels for notebooks: choose rows of a results table and see the figure drawn again."""
+"""Panels for notebooks: choose rows of a results table and see the figure drawn again; move limits, see the answer."""
 
 from collections.abc import Callable
 
@@ -21,6 +21,23 @@ def explore(table: pd.DataFrame, draw: Callable[[pd.DataFrame], None], *columns:
             print("no row has these values: choose more")
 
     return ipywidgets.interactive(redraw, **{name: _selector(table[name], name) for name in columns})
+
+
+def limits(answer: Callable, **ranges: tuple[float, float, float, float]):
+    """Show a slider (low, high, step, start) for each name and print `answer(**values)`, now and after every change.
+
+    Returns the ipywidgets box.
+    """
+    import ipywidgets
+
+    def ask(**values):
+        print(answer(**values))
+
+    sliders = {}
+    for name, (low, high, step, start) in ranges.items():
+        layout = {"description": name, "style": {"description_width": "9em"}, "readout_format": "g"}
+        sliders[name] = ipywidgets.FloatSlider(min=low, max=high, step=step, value=start, **layout)
+    return ipywidgets.interactive(ask, **sliders)
 
 
 def select(table: pd.DataFrame, chosen: dict) -> pd.DataFrame:

@@ -11,7 +11,7 @@ STYLE |= {"lines.linewidth": 1.1, "lines.markersize": 3.5, "hatch.linewidth": 0.
 NETWORKS = ("paper_cnn", "tc_resnet_w2")
 # Beside the colours of `plotting`: marker of each granularity and format, line of each granularity, hatch of each part.
 GREY = {"dense": "o", "element": "o", "vector": "s", "kernel": "D", "block2": "v", "block4": "^", "2:4": "P"}
-GREY |= {"filter": "X", "float16": "v", "dynamic": "D", "int8": "o", "int8_per_tensor": "s", "int16x8": "^", "qat": "X"}
+GREY |= {"filter": "<", "float16": "v", "dynamic": "D", "int8": "o", "int8_per_tensor": "s", "int16x8": "^", "qat": "X"}
 _DASHES = {"vector": "--", "kernel": "-.", "block2": ":", "block4": "--", "filter": ":", "2:4": "none"}
 _HATCHES = ("", "////", "....", "xxxx", "", "\\\\\\\\", "oooo", "----", "++++")
 _FILLS = ("#0072b2", "#cce4f2", "#e69f00", "#ffffff", "#f0e442", "#999999", "#cc79a7", "#56b4e9", "#d55e00")

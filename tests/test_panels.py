@@ -31,3 +31,12 @@ def test_the_figure_is_drawn_at_once_and_after_every_change():
 def test_one_level_still_makes_a_slider():
     panel = panels.explore(TABLE[:1], lambda rows: None, "sparsity")
     assert panel.children[0].value == (0.0, 0.0)
+
+
+def test_limits_are_answered_at_once_and_after_every_change(capsys):
+    asked = []
+    panel = panels.limits(lambda **values: asked.append(values), max_ms=(0.0, 10.0, 0.5, 1.0), least=(0, 100, 1, 88))
+    panel.update()
+    assert asked[-1] == {"max_ms": 1.0, "least": 88.0}
+    panel.children[0].value = 2.5
+    assert asked[-1] == {"max_ms": 2.5, "least": 88.0}
