@@ -61,6 +61,42 @@ EXPECTED_ERRORS = (
     toolchain.ToolchainError,
 )
 
+# Commands of one module: its add_arguments and main, what it does, an example.
+MODULES = {
+    "engine": (
+        engine_command,
+        "Write a model as C over the kernels of firmware_tflm, or run that C on the emulated board.",
+        "engine MODEL.tflite firmware_tflm/network --kernels best",
+    ),
+    "board": (
+        emulated_board,
+        "Run a firmware on the emulated STM32F746G-Discovery: its serial output, then instructions and cycles.",
+        "board firmware.elf --seconds 2",
+    ),
+    "flash": (flashing, "Write a firmware into the flash of a real board.", "flash kws.elf"),
+    "measure": (
+        measuring,
+        "Time models on a real board over its serial port: rows of tables/board.csv.",
+        "measure MODEL.tflite --port /dev/ttyACM0",
+    ),
+    "live": (live_build, "Build the always-on keyword spotter for a model.", "live MODEL.tflite --threshold 0.6"),
+    "listen": (
+        listening,
+        "Play a recording into the microphones of the emulated board, with the live firmware.",
+        "listen kws_live.elf FILE.wav",
+    ),
+    "choose": (
+        choosing,
+        "Find the saved model that fits limits of time, flash, RAM, accuracy and false alarms, and how to deploy it.",
+        "choose --max-ms 1 --max-flash 100k --min-accuracy 88",
+    ),
+    "figures": (
+        paper_kit,
+        "Draw every figure and table of a paper from the tables of results, without running a model.",
+        "figures --results results --out results/paper",
+    ),
+}
+
 
 def evaluate(arguments) -> None:
     """Judge a saved model on a split: accuracy, recall and confusion on stdout, unreadable files on stderr."""
@@ -136,51 +172,11 @@ def export(arguments) -> None:
         print(path)
 
 
-def engine(arguments) -> None:
-    """Write a model as C over the kernels of firmware_tflm, or run that C on the emulated board."""
-    engine_command.main(arguments)
-
-
 def firmware(arguments) -> None:
     """Build the firmware with CMake and show how much of each memory it takes."""
     options = {"FRONTEND": arguments.frontend} if arguments.frontend else {}
     elf = toolchain.build("stm32f746g-disco", options=options) / "kws.elf"
     print(f"{toolchain.size_report(elf).to_string(index=False)}\n\n{elf}")
-
-
-def board(arguments) -> None:
-    """Run a firmware on the emulated STM32F746G-Discovery: its serial output, then instructions and cycles."""
-    emulated_board.main(arguments)
-
-
-def flash(arguments) -> None:
-    """Write a firmware into the flash of a real board."""
-    flashing.main(arguments)
-
-
-def measure(arguments) -> None:
-    """Time models on a real board over its serial port: rows of tables/board.csv."""
-    measuring.main(arguments)
-
-
-def live(arguments) -> None:
-    """Build the always-on keyword spotter for a model."""
-    live_build.main(arguments)
-
-
-def listen(arguments) -> None:
-    """Play a recording into the microphones of the emulated board, with the live firmware."""
-    listening.main(arguments)
-
-
-def choose(arguments) -> None:
-    """Find the saved model that fits limits of time, flash, RAM, accuracy and false alarms, and how to deploy it."""
-    choosing.main(arguments)
-
-
-def figures(arguments) -> None:
-    """Draw every figure and table of a paper from the tables of results, without running a model."""
-    paper_kit.main(arguments)
 
 
 def notebooks(arguments) -> None:
@@ -223,32 +219,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("model", type=Path, metavar="MODEL.tflite", help="model, with MODEL.json beside it")
     command.add_argument("target", type=Path, help="path without suffix; TARGET.h and TARGET.cc are written")
 
-    command = _add(commands, engine, "engine MODEL.tflite firmware_tflm/network --kernels best")
-    engine_command.add_arguments(command)
+    for name, (module, text, example) in MODULES.items():
+        module.add_arguments(_add(commands, module.main, example, name, text))
 
     command = _add(commands, firmware, "firmware --frontend mfcc")
     command.add_argument("--frontend", help="paper, mfcc, or the JSON file of a model (paper)")
-
-    command = _add(commands, board, "board firmware.elf --seconds 2")
-    emulated_board.add_arguments(command)
-
-    command = _add(commands, flash, "flash kws.elf")
-    flashing.add_arguments(command)
-
-    command = _add(commands, measure, "measure MODEL.tflite --port /dev/ttyACM0")
-    measuring.add_arguments(command)
-
-    command = _add(commands, live, "live MODEL.tflite --threshold 0.6")
-    live_build.add_arguments(command)
-
-    command = _add(commands, listen, "listen kws_live.elf FILE.wav")
-    listening.add_arguments(command)
-
-    command = _add(commands, choose, "choose --max-ms 1 --max-flash 100k --min-accuracy 88")
-    choosing.add_arguments(command)
-
-    command = _add(commands, figures, "figures --results results --out results/paper")
-    paper_kit.add_arguments(command)
 
     command = _add(commands, notebooks, "notebooks --mode quick --data synthetic --results results/quick")
     command.add_argument("--mode", choices=("quick", "full"), default="quick", help="size of the run (quick)")
@@ -263,11 +238,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(commands, function, example) -> argparse.ArgumentParser:
-    """A sub-command with the name and the docstring of `function`, which runs it."""
-    text = function.__doc__.splitlines()[0]
+def _add(commands, function, example, name="", text="") -> argparse.ArgumentParser:
+    """A sub-command that runs `function`; name and text are by default its own."""
+    text = text or function.__doc__.splitlines()[0]
     command = commands.add_parser(
-        function.__name__,
+        name or function.__name__,
         help=text,
         description=text,
         epilog=f"example:\n  python -m kwslib {example}",

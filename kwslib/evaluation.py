@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+from scipy.special import ndtri
 
 
 class EvaluationError(ValueError):
@@ -21,7 +21,7 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
         raise EvaluationError(f"{correct} correct of {n} clips: needed is 1 clip or more and 0 to n correct ones")
     if not 0 < confidence < 1:
         raise EvaluationError(f"confidence = {confidence!r}: allowed is between 0 and 1, such as 0.95")
-    z = norm.ppf((1 + confidence) / 2)
+    z = ndtri((1 + confidence) / 2)
     share = correct / n
     centre = share + z**2 / (2 * n)
     half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))

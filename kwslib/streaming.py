@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 from kwslib import decision
 from kwslib.config import TaskConfig
@@ -120,8 +120,8 @@ def choose(points: pd.DataFrame, frr: float) -> pd.Series | None:
 
 def poisson_interval(count: int, hours: float) -> tuple[float, float]:
     """Exact 95 % interval of a rate an hour from a count."""
-    low = chi2.ppf(0.025, 2 * count) / 2 if count else 0.0
-    return low / hours, chi2.ppf(0.975, 2 * count + 2) / 2 / hours
+    low = gammaincinv(count, 0.025) if count else 0.0
+    return low / hours, gammaincinv(count + 1, 0.975) / hours
 
 
 def operating_points(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from kwslib import artifacts, evaluation, interpreters, material, quantize, tflite_graph, training
 from kwslib.parallel import run_parallel
@@ -113,5 +113,5 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     names = ["task", "model", "training", "features", "format"]
     grouped = table.groupby(names, sort=False)
     spread = grouped.accuracy.agg(seeds="count", mean="mean", std="std", low="min", high="max")
-    spread["ci"] = student.ppf(0.975, spread.seeds - 1) * spread["std"] / np.sqrt(spread.seeds)
+    spread["ci"] = stdtrit(spread.seeds - 1, 0.975) * spread["std"] / np.sqrt(spread.seeds)
     return spread.join(grouped[["n_test", "params", "macs", "model_bytes", "arena_bytes"]].max()).reset_index()
