@@ -9,34 +9,34 @@ import pandas as pd
 from kwslib.cache import PROJECT_FOLDER
 
 _FRONTEND = "benchmarks/frontend.py --data FOLDER"
-# Table -> the notebook or the command that writes it, and what it holds.
+# Table -> the number of the notebook or the command that writes it, and what it holds.
 TABLES = {
-    "dataset": ("01_features", "clips of each word and split"),
-    "feature_cost": ("01_features", "milliseconds a clip: librosa and the batched front end"),
+    "dataset": ("01", "clips of each word and split"),
+    "feature_cost": ("01", "milliseconds a clip: librosa and the batched front end"),
     "frontend_parity": (_FRONTEND, "front end in C against librosa, stage by stage"),
     "frontend_speed": (_FRONTEND, "instructions and estimated cycles of one hop of the front end, by part"),
     "frontend_accuracy": (_FRONTEND, "accuracy with features of librosa and of the C front end"),
-    "accuracy": ("02_training", "test accuracy of every network, float32 and int8, by seed"),
-    "recall": ("02_training", "recall of every class, by seed"),
-    "engines": ("02_training", "TFLM against TensorFlow Lite's reference kernels, operator by operator"),
-    "sensitivity": ("03_magnitude_pruning", "validation accuracy with one layer pruned at a time"),
-    "magnitude": ("03_magnitude_pruning", "single weights removed: accuracy, bytes, MACs left"),
-    "pruning": ("04_structured_pruning", "all granularities and sparsities, fine-tuned, int8, by seed"),
-    "formats": ("05_quantization", "what each conversion really writes: types, scales, bytes"),
-    "quantization": ("05_quantization", "accuracy of every format, dense and pruned, and whether TFLM runs it"),
-    "calibration": ("05_quantization", "int8 accuracy over the clips that calibrated it"),
-    "packed": ("05_quantization", "flash and arena with weights packed for TFLM's DECODE operator"),
-    "tflm": ("06_deploy_tflm", "TFLM on the emulated board with four sets of kernels"),
-    "tflm_memory": ("06_deploy_tflm", "flash and RAM of these programs, by part"),
-    "kernels": ("07_mcu_evaluation", "every saved model on every set of kernels: cycles, flash, RAM, energy estimate"),
-    "break_even": ("07_mcu_evaluation", "sparsity from which on a kernel overtakes dense ones"),
-    "streaming": ("08_streaming", "false alarms an hour, misses and delay in a stream"),
+    "accuracy": ("02", "test accuracy of every network, float32 and int8, by seed"),
+    "recall": ("02", "recall of every class, by seed"),
+    "engines": ("02", "TFLM against TensorFlow Lite's reference kernels, operator by operator"),
+    "sensitivity": ("03", "validation accuracy with one layer pruned at a time"),
+    "magnitude": ("03", "single weights removed: accuracy, bytes, MACs left"),
+    "pruning": ("04", "all granularities and sparsities, fine-tuned, int8, by seed"),
+    "formats": ("05", "what each conversion really writes: types, scales, bytes"),
+    "quantization": ("05", "accuracy of every format, dense and pruned, and whether TFLM runs it"),
+    "calibration": ("05", "int8 accuracy over the clips that calibrated it"),
+    "packed": ("05", "flash and arena with weights packed for TFLM's DECODE operator"),
+    "tflm": ("06", "TFLM on the emulated board with four sets of kernels"),
+    "tflm_memory": ("06", "flash and RAM of these programs, by part"),
+    "kernels": ("07", "every saved model on every set of kernels: cycles, flash, RAM, energy estimate"),
+    "break_even": ("07", "sparsity from which on a kernel overtakes dense ones"),
+    "streaming": ("08", "false alarms an hour, misses and delay in a stream"),
     "realtime": (
         "benchmarks/realtime.py --data FOLDER",
         "the always-on firmware on the emulated board: budget of a hop",
     ),
     "cycle_validation": ("benchmarks/validate_cycles.py", "estimated against published latency of MLPerf Tiny images"),
-    "headline": ("09_paper_kit", "the whole study in one table, with published points marked as such"),
+    "headline": ("09", "the whole study in one table, with published points marked as such"),
 }
 # Figure of a notebook -> what it shows.
 FIGURES = {
@@ -66,6 +66,7 @@ FIGURES = {
     "07_pareto": "accuracy against time, flash and RAM",
     "08_excerpt": "samples, scores and detections of a piece of stream",
     "08_det": "misses against false alarms an hour",
+    "08_budget": "what the always-on firmware computes in a hop",
     "08_fa_sparsity": "false alarms an hour against sparsity",
     "09_headline": "the whole study against published points",
 }
@@ -92,10 +93,13 @@ class Entry:
         tables = [read(results, name) for name in self.tables]
         try:
             return self.make(*tables, *arguments)
-        except (KeyError, AttributeError) as error:
-            missing = error.args[0] if isinstance(error, KeyError) else error.name
+        except (KeyError, AttributeError, IndexError, ValueError) as error:
+            if isinstance(error, (KeyError, AttributeError)):
+                missing = repr(error.args[0] if isinstance(error, KeyError) else error.name)
+            else:  # nothing is left to show
+                missing = f"row to show ({error})"
             sources = ", ".join(f"{name}.csv ({_remedy(name)})" for name in self.tables)
-            raise ResultsError(f"{self.make.__name__}: no {missing!r} in {sources}") from error
+            raise ResultsError(f"{self.make.__name__}: no {missing} in {sources}") from error
 
 
 def entries(found: dict[str, Entry], *tables: str) -> Callable:
@@ -123,7 +127,7 @@ def read(results: str | Path, name: str) -> pd.DataFrame:
 
 def _remedy(name: str) -> str:
     source = TABLES.get(name, ("a notebook",))[0]
-    return source if not source[0].isdigit() else f'notebook {source} (make results DATA=FOLDER ONLY="{source[:2]}")'
+    return f"notebook {source} ({_command(source)})" if source.isdigit() else source
 
 
 def _short(path: Path) -> Path:
@@ -131,7 +135,7 @@ def _short(path: Path) -> Path:
 
 
 def _command(source: str) -> str:
-    return f'make results DATA=FOLDER ONLY="{source[:2]}"' if source[0].isdigit() else f"python {source}"
+    return f'make results DATA=FOLDER ONLY="{source}"' if source.isdigit() else f"python {source}"
 
 
 def describe(table: pd.DataFrame) -> tuple[str, str]:
@@ -158,7 +162,7 @@ def page(results: str | Path, kit: dict[str, dict[str, Entry]]) -> str:
         source, text = TABLES.get(path.stem, ("", ""))
         dataset, facts = describe(read(folder, path.stem))
         if dataset and path.stem != "headline":
-            data.setdefault(source[:2], dataset)
+            data.setdefault(source, dataset)
         rows.append(
             (f"[{path.stem}](tables/{path.name})", text, f"`{_command(source)}`" if source else "", dataset, facts)
         )
@@ -166,7 +170,7 @@ def page(results: str | Path, kit: dict[str, dict[str, Entry]]) -> str:
     rows = []
     for path in sorted((folder / "figures").glob("*.csv")):
         number = path.stem[:2]
-        source = f"`{_command(path.stem)}`"
+        source = f"`{_command(number)}`"
         rows.append(
             (f"[{path.stem}](figures/{path.stem}.png)", FIGURES.get(path.stem, ""), source, data.get(number, ""))
         )

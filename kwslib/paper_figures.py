@@ -5,7 +5,7 @@ import numpy as np
 from kwslib import plotting, study
 from kwslib.catalogue import Entry, entries
 from kwslib.headline import MEASURED
-from kwslib.paper_style import COLUMN_INCHES, GREY, NETWORKS, PAGE_INCHES, canvas, legend, line_of
+from kwslib.paper_style import COLUMN_INCHES, GREY, PAGE_INCHES, canvas, legend, line_of, main_rows
 
 FIGURES: dict[str, Entry] = {}
 
@@ -24,8 +24,8 @@ def networks(accuracy, wide):
         axes.flat, {"macs": "MACs", "model_bytes": "bytes of the file"}.items(), strict=True
     ):
         for row in table.itertuples():
-            colour = plotting.NETWORKS[row.model]
-            style = {"color": colour, "mfc": colour if row.task == "kws10" else "white", "linestyle": "none"}
+            colour = plotting.NETWORKS.get(row.model, "#009e73")
+            style = {"color": colour, "mfc": "white" if row.task == table.task[0] else colour, "linestyle": "none"}
             style["marker"] = {"tc_resnet_w1": "v"}.get(row.model, plotting.MARKERS.get(row.model, "o"))
             style["marker"] = "D" if row.training == "as_paper" else style["marker"]
             name = f"{row.model}, {row.task}" + (", as in the paper" if row.training == "as_paper" else "")
@@ -40,9 +40,9 @@ def networks(accuracy, wide):
 def sensitivity(table, wide):
     """Points of validation accuracy that are lost when the smallest weights of one layer alone are set to zero,
     without fine-tuning (paper6, one seed)."""
-    rows = table[(table.task == "paper6") & table.model.isin(NETWORKS)]
-    fig, axes = canvas(wide, 2, 2.6)
-    for axis, (name, part) in zip(axes.flat, rows.groupby("model", sort=False), strict=False):
+    rows = table[table.task == table.task.iloc[0]]
+    fig, axes = canvas(wide, rows.model.nunique(), 2.6)
+    for axis, (name, part) in zip(axes.flat, rows.groupby("model", sort=False), strict=True):
         grid = (
             100 * part.pivot(index="layer", columns="sparsity", values="validation_accuracy").loc[part.layer.unique()]
         )
@@ -77,11 +77,10 @@ def macs_left(pruning, wide):
 
 
 def _against(pruning, wide, x, label):
-    rows = pruning.assign(x=100 * x)[(pruning.task == "paper6") & pruning.model.isin(NETWORKS)]
+    rows = main_rows(pruning.assign(x=100 * x))
     table = study.spread(rows, ["model", "granularity", "target_sparsity"], ["accuracy", "x"])
-    fig, axes = canvas(wide, 2)
-    for axis, name in zip(axes.flat, NETWORKS, strict=True):
-        part = table[table.model == name]
+    fig, axes = canvas(wide, table.model.nunique())
+    for axis, (name, part) in zip(axes.flat, table.groupby("model", sort=False), strict=True):
         for granularity, line in part[part.granularity != "dense"].groupby("granularity", sort=False):
             line = line.sort_values("x_mean")
             line_of(axis, granularity, line.x_mean, 100 * line.accuracy_mean, 100 * line.accuracy_std)
@@ -100,8 +99,8 @@ def formats(table, wide):
     change = 100 * wide_table.drop(columns="float32").sub(wide_table.float32, axis=0)
     change = change.stack().rename("points").reset_index()
     change = study.spread(change, ["model", "pruning", "format"], ["points"])
-    fig, axes = canvas(wide, 2, sharey=True)
-    for axis, (name, rows) in zip(axes.flat, change.groupby("model", sort=False), strict=False):
+    fig, axes = canvas(wide, change.model.nunique(), sharey=True)
+    for axis, (name, rows) in zip(axes.flat, change.groupby("model", sort=False), strict=True):
         prunings = list(rows.pruning.unique())
         kinds = list(rows.format.unique())
         for number, kind in enumerate(kinds):
@@ -125,10 +124,11 @@ def headline(table, wide):
 
     size = (PAGE_INCHES, 3.6) if wide else (COLUMN_INCHES, 4.2)
     fig, (top, below) = plt.subplots(2, 1, figsize=size, sharex=True, height_ratios=(3.2, 1))
-    ours = table[(table.kind != MEASURED) & (table.task == "paper6")]
+    ours = table[(table.kind != MEASURED) & (table.task == table.task.iloc[0])]
+    first = ours.model.iloc[0]
     for (model, granularity, engine), rows in ours.groupby(["model", "granularity", "engine"], sort=False):
         colour = plotting.COLOURS[granularity]
-        style = {"color": colour, "mfc": "white" if model == "paper_cnn" else colour, "linestyle": "none"}
+        style = {"color": colour, "mfc": "white" if model == first else colour, "linestyle": "none"}
         style["marker"] = "p" if engine == "TFLM" else GREY[granularity] if granularity != "dense" else "D"
         top.errorbar(rows.ms, 100 * rows.accuracy_mean, 100 * rows.accuracy_std, elinewidth=0.5, **style)
     for row in ours[ours.data_type != "int8"].itertuples():
@@ -156,7 +156,7 @@ def _published(axis, rows):
 
 
 def _looks(rows):
-    """Entries of the headline's legend: colour and marker of each granularity, open or filled by network."""
+    """Entries of the headline's legend: colour and marker of each granularity, open for the first network."""
     from matplotlib.lines import Line2D
 
     def entry(label, **look):
@@ -166,4 +166,5 @@ def _looks(rows):
     found = [entry("dense", marker="D", color=plotting.COLOURS["dense"])]
     found += [entry("dense, TFLM", marker="p", color=plotting.COLOURS["dense"])]
     found += [entry(name, marker=GREY[name], color=plotting.COLOURS[name]) for name in pruned]
-    return [*found, entry("paper_cnn", mfc="white"), entry("tc_resnet_w2")]
+    networks = list(rows.model.unique())
+    return [*found, entry(networks[0], mfc="white"), *(entry(name) for name in networks[1:])]

@@ -2,7 +2,8 @@
 
 from kwslib import kernel_study, plotting
 from kwslib.catalogue import Entry, entries
-from kwslib.paper_style import NETWORKS, canvas, legend, line_of, stack
+from kwslib.headline import published
+from kwslib.paper_style import canvas, legend, line_of, stack
 
 FIGURES: dict[str, Entry] = {}
 
@@ -30,11 +31,13 @@ def front_end(speed, wide):
 def ladder(kernels, wide):
     """One inference of the dense paper_cnn on the emulated board at 216 MHz, from plain loops to the best kernels
     (estimated, bars from low to high). Dotted: published by Wang & Li for their board."""
-    rows = kernels[(kernels.model == "paper_cnn") & (kernels.granularity == "dense")]
+    name = kernels.model.iloc[0]
+    rows = kernels[(kernels.model == name) & (kernels.granularity == "dense")]
     rows = rows[rows.machine_setting == "ours"]
     groups = list(rows.groupby("data_type", sort=False))
     fig, axes = canvas(wide, len(groups), 2.2, sharex=True)
-    points = kernel_study.paper_points()
+    points = published().rename(columns={"kernel": "name"})
+    points = points[points.model == name]  # of the paper's network
     for axis, (data_type, part) in zip(axes.flat, groups, strict=True):
         plotting.draw_ladder(axis, part, points[points.data_type == data_type])
         axis.set(title=data_type, ylabel="")
@@ -49,8 +52,8 @@ def latency(kernels, wide):
     filters removed, each granularity on its fastest kernels. Dotted: dense, on the best dense kernels."""
     rows = kernels[(kernels.machine_setting == "ours") & (kernels.data_type == "int8")]
     fastest = rows.loc[rows.groupby("model_file", sort=False).est_cycles.idxmin()]
-    fig, axes = canvas(wide, 2)
-    for axis, (name, part) in zip(axes.flat, fastest.groupby("model", sort=False), strict=False):
+    fig, axes = canvas(wide, fastest.model.nunique())
+    for axis, (name, part) in zip(axes.flat, fastest.groupby("model", sort=False), strict=True):
         for granularity, line in part[part.granularity != "dense"].groupby("granularity", sort=False):
             line = line.sort_values("sparsity")
             bars = [line.est_ms_216mhz - line.low / 216e3, line.high / 216e3 - line.est_ms_216mhz]
@@ -89,7 +92,7 @@ def break_even(table, wide):
 def memory(table, wide):
     """Flash and RAM set aside by TensorFlow Lite Micro on the board with the dense paper_cnn (int8), by kernels and
     part; from the linker's map."""
-    rows = table[table.model.str.contains("paper_cnn")]
+    rows = table[table.model == table.model.iloc[0]]
     fig, axes = canvas(wide, 2, 1.7)
     for axis, column in zip(axes.flat, ("flash", "ram"), strict=True):
         parts = rows.pivot(index="kernels", columns="group", values=column).loc[rows.kernels.unique()] / 1e3
@@ -108,9 +111,8 @@ def streaming(table, wide):
     rows = table[table.format == "int8"].dropna(subset="fa_per_hour")
     if "frr_target" in rows:
         rows = rows[rows.frr_target == rows.frr_target.max()]
-    fig, axes = canvas(wide, 2, sharey=True)
-    for axis, name in zip(axes.flat, reversed(NETWORKS), strict=True):
-        part = rows[rows.model == name]
+    fig, axes = canvas(wide, rows.model.nunique(), sharey=True)
+    for axis, (name, part) in zip(axes.flat, rows.groupby("model", sort=False), strict=True):
         for granularity, line in part.groupby("granularity", sort=False):
             line = line.sort_values("sparsity")
             bars = [line.fa_per_hour - line.fa_low, line.fa_high - line.fa_per_hour]
@@ -127,7 +129,9 @@ def hop_budget(table, wide):
     names = {"frontend_cycles": "front end", "inference_cycles": "network", "other_cycles": "decision and the rest"}
     parts = (table[list(names)] / 216e3).rename(columns=names)
     fig, axes = canvas(wide, height=1.6)
-    labels = table.model.str.replace("paper6_", "").str.replace("_s0", "").str.replace("_ours", ", dense")
+    labels = table.model.str.replace(r"^[^_]*_|_s\d+$", "", regex=True).str.replace("_ours", ", dense")
+    labels = labels.str.replace(r"_(?=[^_]+-\d+$)", ", ", regex=True)
+    labels = labels.where(~labels.duplicated(keep=False), labels + ", " + table.engine)
     stack(axes[0, 0], labels, parts, list(parts))
     for place, load in enumerate(table.cpu_load_percent):
         axes[0, 0].text(parts.sum(axis=1).iloc[place], place, f" {load:g} %", va="center", fontsize=6.5)

@@ -8,7 +8,6 @@ from kwslib import plotting
 COLUMN_INCHES, PAGE_INCHES = 3.5, 7.16  # one column and both of a page of the IEEE
 STYLE = {"font.size": 8, "axes.titlesize": 8, "legend.fontsize": 6.5, "xtick.labelsize": 7, "ytick.labelsize": 7}
 STYLE |= {"lines.linewidth": 1.1, "lines.markersize": 3.5, "hatch.linewidth": 0.5}
-NETWORKS = ("paper_cnn", "tc_resnet_w2")
 # Beside the colours of `plotting`: marker of each granularity and format, line of each granularity, hatch of each part.
 GREY = {"dense": "o", "element": "o", "vector": "s", "kernel": "D", "block2": "v", "block4": "^", "2:4": "P"}
 GREY |= {"filter": "<", "float16": "v", "dynamic": "D", "int8": "o", "int8_per_tensor": "s", "int16x8": "^", "qat": "X"}
@@ -56,3 +55,11 @@ def stack(axis, names, parts: pd.DataFrame, order) -> None:
     axis.set_xlim(0, 1.03 * left.max())
     axis.invert_yaxis()
     axis.grid(False, axis="y")
+
+
+def main_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the first task of a table, and of its two networks with the most granularities or formats."""
+    rows = table[table.task == table.task.iloc[0]]
+    kinds = "granularity" if "granularity" in rows else "format"
+    most = rows.groupby("model", sort=False)[kinds].nunique().sort_values(ascending=False, kind="stable")
+    return rows[rows.model.isin(most.index[:2])]

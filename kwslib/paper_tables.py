@@ -9,6 +9,7 @@ from kwslib import study
 from kwslib.cache import replacing
 from kwslib.catalogue import Entry, entries
 from kwslib.headline import MEASURED
+from kwslib.paper_style import main_rows
 
 TABLES: dict[str, Entry] = {}
 _MOST_COLUMNS = 6  # of a table that fits one column of a page
@@ -87,7 +88,8 @@ def pruned(pruning):
     """Pruned and fine-tuned int8 networks, task paper6: test accuracy, mean and standard deviation over seeds,
     multiply-accumulates that meet a non-zero weight, and bytes of the file and its gzip."""
     levels = (0.0, 0.5, 0.8, 0.9)
-    rows = pruning[(pruning.task == "paper6") & pruning.target_sparsity.isin((*levels, 0.48, 0.75))]
+    rows = main_rows(pruning)
+    rows = rows[rows.target_sparsity.isin((*levels, 0.48, 0.75))]
     rows = rows[(rows.target_sparsity > 0) | (rows.granularity == "dense")]
     values = ["accuracy", "nonzero_macs", "model_bytes", "gzip_bytes"]
     table = study.spread(rows, ["model", "granularity", "target_sparsity"], values)

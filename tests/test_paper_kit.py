@@ -117,6 +117,23 @@ def test_a_missing_table_costs_only_its_own_figures(tmp_path, capsys, monkeypatc
     ]
 
 
+def test_words_and_a_network_of_ones_own_are_drawn(tmp_path):
+    """Another task and network in the place of the paper's, and no other network."""
+    (tmp_path / "tables").mkdir()
+    for path in (RESULTS / "tables").glob("*.csv"):
+        table = pd.read_csv(path)
+        if "model" in table and not table.model.str.startswith("paper6").any():
+            table = table[table.model.str.startswith("paper_cnn")]
+        table = table.replace({"paper6": "mine", "paper_cnn": "my_network"})
+        table.to_csv(tmp_path / "tables" / path.name, index=False)
+    for name in paper_kit.FIGURES:
+        fig, data = paper_kit.draw(name, tmp_path, wide=False)
+        fig.draw_without_rendering()
+        assert len(data), name
+    for name, entry in paper_kit.TABLES.items():
+        assert len(entry(tmp_path)), name
+
+
 def test_no_tables_at_all_is_an_error(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(paper_kit, "FIGURES", {"cycles": paper_kit.FIGURES["cycles"]})
     monkeypatch.setattr(paper_kit, "TABLES", {})
