@@ -1,12 +1,13 @@
 """One more point of the study: trained, compressed, judged in TFLM, run on the emulated board, a row of `explored.csv`.
 
 Trained networks, models and rows come from the caches that the notebooks use. `python -m kwslib.explored` is the
-process in which `point_queue` computes a point: it reads it from stdin and reports on stdout, both in JSON.
+process in which `point_queue` computes a point: it reads it, pickled, from stdin and reports in JSON on stdout.
 """
 
 import dataclasses
 import json
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -66,29 +67,30 @@ class Point:
         prune = None if self.granularity == "dense" else PruneConfig(self.granularity, self.sparsity)
         return Variant(experiment, prune, prune and recipes.tune(self.model, effort), self.data_type)
 
-    def saved(self, results: str | Path, effort: Effort) -> Path:
-        """Where the notebooks save the model of this point, if they do."""
-        return Path(results) / "models" / f"{self.variant(effort).name}.tflite"
+
+def saved(variant: Variant, results: str | Path) -> Path:
+    """Where the notebooks save the model of a variant, if they do."""
+    return Path(results) / "models" / f"{variant.name}.tflite"
 
 
-def compute(point: Point, results: str, data: str, effort: Effort, stage: Callable[[str], None] = print) -> dict:
-    """The row of a point, with COLUMNS; `stage` is called with what is being done.
+def compute(variant: Variant, kernel: str, results: str | Path, data: str, stage: Callable[[str], None] = print):
+    """The row of a variant on a kernel set, a dict with COLUMNS; `stage` is called with what is being done.
 
     A model that lies in `results/models` is taken as it is; others are made and saved in `results/explored/models`.
     Raises PointError, and what training and compressing raise.
     """
-    path = point.saved(results, effort)
+    path = saved(variant, results)
     if not path.is_file():
-        path = Path(results) / "explored" / _made(point.variant(effort), results, data, stage)
+        path = Path(results) / "explored" / _made(variant, results, data, stage)
     stage("running on the emulated board")
-    saved = pd.DataFrame([kernel_study.saved_model(path)])
-    row = _checked(kernel_study.run(saved, {point.granularity: (point.kernel,)}, data))
+    model = kernel_study.saved_model(path)
+    row = _checked(kernel_study.run(pd.DataFrame([model]), {model["granularity"]: (kernel,)}, data))
     meta = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     facts = {name: meta[name] for name in ("seed", "ci_low", "ci_high", "sha256")}
     return row | facts | {"model_file": path.relative_to(results).as_posix()}
 
 
-def _made(variant: Variant, results: str, data: str, stage: Callable[[str], None]) -> str:
+def _made(variant: Variant, results: str | Path, data: str, stage: Callable[[str], None]) -> str:
     """Train, prune, convert, judge and save a variant; the path below `results/explored`."""
     stage("training the dense network")
     training.train(variant.experiment, data)
@@ -157,12 +159,11 @@ class _Reporter:
 def _main() -> None:
     """The process of one point: reads it from stdin, reports on stdout."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that temporary files are removed
-    reporter, order = _Reporter(), json.load(sys.stdin)
-    effort = Effort(**order["effort"] | {"seeds": tuple(order["effort"]["seeds"])})
-    parallel.prepare_worker()
+    reporter = _Reporter()
     try:
-        row = compute(Point(**order["point"]), order["results"], order["data"], effort, reporter.stage)
-        add(row, order["results"])
+        variant, kernel, results, data = pickle.load(sys.stdin.buffer)
+        parallel.prepare_worker()
+        add(compute(variant, kernel, results, data, reporter.stage), results)
         message = {"done": True}
     except Exception as error:
         message = {"error": str(error) if isinstance(error, PointError) else sweep.one_line(error)}

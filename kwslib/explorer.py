@@ -20,7 +20,6 @@ from kwslib import explored, plotting, study
 from kwslib.config import ConfigError
 from kwslib.explored import KEYS, Point, PointError
 from kwslib.point_queue import Job, PointQueue
-from kwslib.pruning import PruneError
 from kwslib.recipes import Effort
 
 _CHOICES = {"task": "task", "model": "network", "granularity": "granularity", "data_type": "format"}
@@ -99,7 +98,7 @@ class Panel(ipywidgets.VBox):
         self.add = ipywidgets.Button(description="Queue this point", button_style="primary")
         self.stop = ipywidgets.Button(description="Cancel the running point", layout={"width": "auto"})
         self.stop_all = ipywidgets.Button(description="Cancel all")
-        self.add.on_click(lambda _: self.submit())
+        self.add.on_click(lambda _: self.queue.submit(Point(**self.chosen)))
         self.stop.on_click(lambda _: [self.queue.cancel(job) for job in self.queue.jobs if job.state == "running"])
         self.stop_all.on_click(lambda _: self.queue.cancel())
         for widget in (*self.choices.values(), self.sparsity):
@@ -124,15 +123,8 @@ class Panel(ipywidgets.VBox):
         """What is chosen: KEYS and kernel."""
         return {name: box.value for name, box in self.choices.items()} | {"sparsity": self.sparsity.value}
 
-    def submit(self) -> None:
-        """Queue the chosen point, or say why it cannot be."""
-        try:
-            self.queue.submit(Point(**self.chosen))
-        except (ConfigError, PruneError) as error:
-            self.jobs.value = f"<b>cannot be queued:</b> {html.escape(str(error))}"
-
     def show(self) -> None:
-        """Say and draw what is known of the chosen point."""
+        """Say and draw what is known of the chosen point; the button is for those that are not and can be."""
         forced = _FORCED.get(self.choices["granularity"].value)
         self.sparsity.disabled = forced is not None
         if forced is not None and self.sparsity.value != forced:
@@ -140,6 +132,7 @@ class Panel(ipywidgets.VBox):
             return
         network = self._rows(KEYS)
         on_board = network[network.kernel == self.choices["kernel"].value]
+        self.add.disabled = bool(len(on_board)) or self._refusal() is not None
         self.facts.value = self._words(network, on_board)
         with self._drawing:
             self.figure.value = self._draw(network, on_board)
@@ -169,15 +162,23 @@ class Panel(ipywidgets.VBox):
         where = f"was not run on the board with kernels {kernel}{ran}" if lines else "is not in the tables"
         return "<br>".join([*lines, f"This point {where}. {self._offer()}"])
 
+    def _refusal(self) -> str | None:
+        """Why the chosen point cannot be queued, if it cannot."""
+        try:
+            Point(**self.chosen)
+        except ConfigError as error:
+            return str(error)
+        return None
+
     def _offer(self) -> str:
         """What happens when the chosen point is queued."""
-        try:
-            saved = Point(**self.chosen).saved(self.queue.results, self.queue.effort).is_file()
-        except (ConfigError, PruneError) as error:
-            return f"It cannot be queued: {html.escape(str(error))}"
-        data, epochs = html.escape(Path(self.queue.data).name), self.queue.effort.epochs
-        how = "its saved model runs on the emulated board" if saved else f"it is trained on {data}, {epochs} epochs"
-        return f"Queue it: {how}."
+        if refusal := self._refusal():
+            return f"It cannot be queued: {html.escape(refusal)}"
+        variant, data = Point(**self.chosen).variant(self.queue.effort), html.escape(Path(self.queue.data).name)
+        if explored.saved(variant, self.queue.results).is_file():
+            return "Queue it: its saved model runs on the emulated board."
+        epochs = variant.experiment.train.epochs
+        return f"Queue it: it is trained on {data}, {epochs} epochs, unless it was already."
 
     def _fastest(self, table: pd.DataFrame) -> pd.DataFrame:
         """Each network on the fastest of its kernels."""
@@ -199,6 +200,9 @@ class Panel(ipywidgets.VBox):
         if len(fastest):
             front = study.front(fastest[~fastest.own], "est_ms_216mhz", "accuracy")
             plotting.draw_pareto(right, fastest, "est_ms_216mhz", front)
+        else:
+            right.text(0.5, 0.5, "nothing was run on the board yet", transform=right.transAxes, ha="center")
+            right.set_xticks([])
         mine = own[(own[alike] == [chosen[name] for name in alike]).all(axis=1)]
         left.plot(100 * mine.sparsity, 100 * mine.accuracy, **_OWN)
         right.plot(own.est_ms_216mhz, 100 * own.accuracy, **_OWN)
@@ -207,7 +211,7 @@ class Panel(ipywidgets.VBox):
             row = on_board.iloc[-1]
             _mark(right, on_board, row.est_ms_216mhz, (row.low / 216e3, row.high / 216e3))
         left.set_title(f"{chosen['model']}, {chosen['data_type']}: mean of the seeds", fontsize=8)
-        left.set(xlabel="weights or filters removed (%)", ylabel="test accuracy (%)")
+        left.set(xlim=(-5, 100), xlabel="weights or filters removed (%)", ylabel="test accuracy (%)")
         right.set_title(f"{chosen['task']}: first seed, fastest kernels", fontsize=8)
         right.set_xlabel("one inference (ms, estimated)")
         figure.legend(handles=_legend(of_task, own), loc="outside lower center", ncols=6, fontsize=6)
@@ -243,7 +247,7 @@ def _legend(rows: pd.DataFrame, own: pd.DataFrame) -> list[Line2D]:
     kinds = [name for name in plotting.GRANULARITIES if name in set(rows.granularity)]
     entries = [Line2D([], [], marker="o", color=plotting.COLOURS[name], label=name, **dot) for name in kinds]
     for name in rows.model.unique():
-        entries.append(Line2D([], [], marker=plotting.MARKERS.get(name, "o"), color="#777777", label=name, **dot))
+        entries.append(Line2D([], [], marker=plotting.MARKERS[name], color="#777777", label=name, **dot))
     star = {name: value for name, value in _CHOSEN.items() if name not in ("ecolor", "capsize")}
     entries.append(Line2D([], [], label="chosen, with its interval", **star | {"markersize": 8}))
     others = set(own.dataset) - set(rows.dataset[~rows.own])

@@ -238,7 +238,7 @@ def draw_latency(axis, rows: pd.DataFrame) -> None:
 def draw_pareto(axis, rows: pd.DataFrame, cost: str, front: pd.DataFrame, scale: float = 1.0) -> None:
     """Draw accuracy over `scale` times `cost`, coloured by granularity, with the front of the best."""
     for (model, granularity), points in rows.groupby(["model", "granularity"], sort=False):
-        style = {"color": COLOURS[granularity], "marker": MARKERS.get(model, "o"), "label": f"{model}, {granularity}"}
+        style = {"color": COLOURS[granularity], "marker": MARKERS[model], "label": f"{model}, {granularity}"}
         axis.scatter(scale * points[cost], 100 * points.accuracy, s=14, **style)
     axis.plot(scale * front[cost], 100 * front.accuracy, color="#bbbbbb", zorder=0, drawstyle="steps-post")
     log_scale(axis, "x")

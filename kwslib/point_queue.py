@@ -8,9 +8,11 @@
 What a cancelled point has finished lies in the caches: queued again, it goes on from there.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -116,14 +118,10 @@ class PointQueue:
 
     def _follow(self, job: Job, said) -> None:
         """Hand the point to its process and listen until it ends."""
-        order = {"point": dataclasses.asdict(job.point), "effort": dataclasses.asdict(self.effort)}
-        order |= {"results": str(self.results), "data": self.data}
-        done = False
-        try:
-            job.process.stdin.write(json.dumps(order))
+        order, done = (job.point.variant(self.effort), job.point.kernel, self.results, self.data), False
+        with contextlib.suppress(BrokenPipeError):  # it died; the end of its output says so
+            pickle.dump(order, job.process.stdin)
             job.process.stdin.close()
-        except BrokenPipeError:
-            pass  # it died; the end of its output says so
         for line in job.process.stdout:
             message = json.loads(line)
             done, job.error = "done" in message, message.get("error", "")
@@ -146,7 +144,7 @@ class PointQueue:
 def _process(said) -> subprocess.Popen:
     """A process, with a group of its own, that waits for a point on stdin."""
     path = os.pathsep.join([str(cache.PROJECT_FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])])
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": said, "text": True}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": said}
     command = [sys.executable, "-m", "kwslib.explored"]
     return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path}, start_new_session=True, **pipes)
 
