@@ -4,7 +4,7 @@ One module for each step, in the order of the data: `config`, `audio`, `dataset`
 `features`, `augment`, `material`, `models`, `training` (with `recipes`), `quantize`, `tflite_graph`, `interpreters`,
 `evaluation`, `artifacts`, `study`. Smaller networks: `finetune`, `pruning` (with `masks` and `removal`), `qat`,
 `decode`, `compress`, and the sweeps, `points` and `sweep`. Around them: `cache`, `parallel`, `plotting`, `panels`,
-`session`, `notebooks`.
+`session`, `notebooks`, and a panel of the whole study, `explorer` (with `explored` and `point_queue`).
 """
 
 import os

@@ -137,7 +137,8 @@ class PointQueue:
                 said.seek(0)
                 last = said.read().decode(errors="replace").strip().splitlines()[-1:] or ["out of memory?"]
                 job.error = f"its process died with exit code {code}: {last[0]}"
-            job.state, job.ended = "done" if done else "failed", time.monotonic()
+            job.state, job.stage = ("done", "") if done else ("failed", job.stage)
+            job.ended = time.monotonic()
         self.on_change(job)
 
 

@@ -41,6 +41,15 @@ def choose(panel, point):
     panel.sparsity.value = point.sparsity
 
 
+def gone(group):
+    """Whether no process of a group is left."""
+    try:
+        os.killpg(group, signal.SIGCONT)
+    except ProcessLookupError:
+        return True
+    return False
+
+
 def hidden(*folders):
     """Files that were begun and not finished."""
     return [path for folder in folders for path in folder.rglob(".*") if path.is_file()]
@@ -80,8 +89,7 @@ def driven(results):
     panel.stop.click()
     seen["cancelled"] = second.state
     panel.queue.wait(PATIENCE_S)
-    with pytest.raises(ProcessLookupError):  # nobody of its group is left
-        os.killpg(group, signal.SIGCONT)
+    until(lambda: gone(group))
     return panel, seen
 
 
