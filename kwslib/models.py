@@ -88,6 +88,9 @@ def build(name: str, shape, classes: int, source: str | None = None, **options):
         raise ValueError(f"shape {shape!r}: needed is (frames, bands, 1)")
     if source is None:
         return BUILDERS[name](tuple(shape), classes, **options)
+    import tf_keras
+
+    tf_keras.backend.reset_uids()  # layers without a name get the same one each time
     try:
         network = _own_builder(name, source)(tuple(shape), classes, **options)
     except Exception as error:

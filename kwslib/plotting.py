@@ -1,6 +1,5 @@
 """Figures in one style: each saved as PDF and PNG with the CSV of its data beside it."""
 
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -53,11 +52,23 @@ PARTS = {
     "arena": "#56b4e9",
     "stack": "#d55e00",
 }
-# a network of one's own has a colour and a marker that no other has
-COLOURS = defaultdict(lambda: "#009e73", NETWORKS | GRANULARITIES | FORMATS | ENGINES | PARTS)
+
+
+class _Styles(dict):
+    """Styles by name; a network of one's own, which has no entry, gets `own`."""
+
+    def __init__(self, names: dict[str, str], own: str):
+        super().__init__(names)
+        self.own = own
+
+    def __missing__(self, name: str) -> str:
+        return self.own
+
+
+COLOURS = _Styles(NETWORKS | GRANULARITIES | FORMATS | ENGINES | PARTS, own="#009e73")
 # of kernel sets in one figure
 LINES = {"mixed": "-", "best": "-", "skip": ":", "weight_first_skip": "--", "weight_first_registers_skip": "-."}
-MARKERS = defaultdict(lambda: "D", {"paper_cnn": "o", "ds_cnn": "s", "tc_resnet_w2": "^"})
+MARKERS = _Styles({"paper_cnn": "o", "ds_cnn": "s", "tc_resnet_w2": "^"}, own="D")
 
 
 def use_style() -> None:
