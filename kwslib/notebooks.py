@@ -43,8 +43,8 @@ def run_notebooks(
     from kwslib.download import VERSIONS
 
     data = data if data in ("synthetic", *VERSIONS) else str(Path(data).resolve())
-    os.environ |= {"KWS_MODE": mode, "KWS_DATA": data, "KWS_RESULTS": results, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    os.environ |= _own_settings(keywords, network)
+    settings = {"KWS_MODE": mode, "KWS_DATA": data, "KWS_RESULTS": results, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    os.environ |= settings | _own_settings(keywords, network)
     paths = find_notebooks(folder or PROJECT_FOLDER / "notebooks")
     for name in only:
         if not any(path.name.startswith(f"{name}_") for path in paths):

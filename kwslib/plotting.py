@@ -140,8 +140,10 @@ def draw_spread(axis, table: pd.DataFrame, x: str, y: str, by: str, level: str =
     for number, (name, rows) in enumerate(table.groupby(by, sort=False)):
         points = rows.groupby(level or x).agg(x=(x, "mean"), mean=(y, "mean"), std=(y, "std"), seeds=(y, "count"))
         points = points.sort_values("x").reset_index(names="level")
-        colour = COLOURS.get(name, PALETTE[number % len(PALETTE)])
-        line = {"color": colour, "marker": MARKERS.get(name, "o"), "label": name, "markersize": 3.5, "capsize": 2}
+        colour, marker = COLOURS.get(name, PALETTE[number % len(PALETTE)]), MARKERS.get(name, "o")
+        if by == "model":  # one without an entry is a network of one's own
+            colour, marker = COLOURS[name], MARKERS[name]
+        line = {"color": colour, "marker": marker, "label": name, "markersize": 3.5, "capsize": 2}
         axis.errorbar(points.x, scale * points["mean"], scale * points["std"].fillna(0), **(line | style))
         parts.append(points.assign(**{by: name}))
     return pd.concat(parts, ignore_index=True)[[by, "level", "x", "mean", "std", "seeds"]]

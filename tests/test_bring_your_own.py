@@ -101,6 +101,13 @@ def test_files_without_the_network_are_refused(write, text, name, message):
             recipes.network(other)
 
 
+@pytest.mark.parametrize("option", [("--network", "nowhere.py:small"), ("--keywords", "one,one")])
+def test_the_command_refuses_them_before_anything_runs(option, tmp_path, capsys):
+    assert main(["notebooks", "--results", str(tmp_path / "results"), *option]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and option[1].split(",")[0] in err and not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
