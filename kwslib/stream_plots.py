@@ -53,22 +53,31 @@ def draw_decisions(axis, piece: pd.DataFrame, keywords, threshold: float) -> Non
 
 
 def draw_curves(axis, curves: pd.DataFrame) -> None:
-    """Draw percent of keywords missed over false alarms an hour, a line for each granularity and sparsity."""
+    """Draw percent of keywords missed over false alarms an hour, a line for each granularity and sparsity.
+
+    Thresholds so low that more keywords are missed again, as scores never fall below release, are left out.
+    """
     for (granularity, sparsity), line in curves.groupby(["granularity", "sparsity"], sort=False):
-        line = line[line.fa_per_hour > 0].sort_values("threshold")
+        lowest = line.threshold[line.frr == line.frr.min()].max()
+        line = line[(line.fa_per_hour > 0) & (line.threshold >= lowest)].sort_values("threshold")
         label = granularity if granularity == "dense" else f"{granularity} {sparsity:.0%}"
         style = {"color": COLOURS[granularity], "linestyle": _LEVELS.get(round(sparsity, 2), "-."), "label": label}
         axis.plot(line.fa_per_hour, 100 * line.frr, linewidth=1.2, **style)
-    axis.set_xlabel("false alarms an hour")
-    log_scale(axis, "x")
+    axis.set(xlabel="false alarms an hour", xscale="log")
+    axis.xaxis.set_major_formatter("{x:g}")
 
 
 def draw_false_alarms(axis, table: pd.DataFrame) -> None:
-    """Draw false alarms an hour, with intervals, over sparsity: rows of `streaming.csv` of one network and target."""
+    """Draw false alarms an hour, with intervals, over sparsity: rows of `streaming.csv` of one network and target.
+
+    The interval of the dense network is a band over the whole width.
+    """
     for granularity, line in table[table.fa_per_hour.notna()].groupby("granularity", sort=False):
         line = line.sort_values("sparsity")
         bars = [line.fa_per_hour - line.fa_low, line.fa_high - line.fa_per_hour]
         style = {"color": COLOURS[granularity], "label": granularity, "marker": MARKERS[line.model.iloc[0]]}
+        if granularity == "dense":
+            axis.axhspan(line.fa_low.iloc[0], line.fa_high.iloc[0], color="#eeeeee", zorder=0)
         axis.errorbar(100 * line.sparsity, line.fa_per_hour, bars, markersize=3.5, capsize=2, linewidth=1, **style)
     axis.set_xlabel("weights or filters removed (%)")
     log_scale(axis, "y")
@@ -90,4 +99,4 @@ def draw_budget(axis, table: pd.DataFrame) -> None:
     axis.set_yticks(range(len(table)), table.model.str.removeprefix("paper6_"), fontsize=7)
     axis.set(xlabel="ms of a hop, estimated cycles at 216 MHz", xlim=(0, PAPER_MS + 1), ylim=(len(table) - 0.4, -1))
     axis.grid(False, axis="y")
-    axis.legend(fontsize=6, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.25))
+    axis.legend(fontsize=7, ncols=4, loc="lower left", bbox_to_anchor=(0, 1))

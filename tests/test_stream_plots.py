@@ -50,6 +50,7 @@ def test_decisions_filled_for_hits_and_open_for_false_alarms(axis):
 
 def test_curves_tell_granularity_and_sparsity(axis):
     rows = [("dense", 0.0, 0.3, 10, 0.1), ("dense", 0.0, 0.6, 0, 0.5), ("element", 0.8, 0.3, 20, 0.2)]
+    rows += [("dense", 0.0, 0.1, 90, 0.4)]  # misses more than at 0.3, though the threshold is lower
     table = pd.DataFrame(rows, columns=["granularity", "sparsity", "threshold", "fa_per_hour", "frr"])
     stream_plots.draw_curves(axis, table)
     dense, element = axis.lines
@@ -62,8 +63,23 @@ def test_false_alarms_leave_out_what_has_no_point(axis):
     table = pd.DataFrame({"model": "paper_cnn", "granularity": "element", "sparsity": [0.8, 0.5, 0.9]})
     table = table.assign(fa_per_hour=[20.0, 10.0, np.nan], fa_low=[15.0, 7.0, np.nan], fa_high=[26.0, 14.0, np.nan])
     stream_plots.draw_false_alarms(axis, table)
+    assert not axis.patches
     (bars,) = axis.containers
     assert bars[0].get_xdata().tolist() == [50, 80] and bars[0].get_ydata().tolist() == [10, 20]
+
+
+def test_false_alarms_of_the_dense_network_are_a_band(axis):
+    row = {
+        "model": "paper_cnn",
+        "granularity": "dense",
+        "sparsity": 0.0,
+        "fa_per_hour": 9.0,
+        "fa_low": 4,
+        "fa_high": 17,
+    }
+    stream_plots.draw_false_alarms(axis, pd.DataFrame([row]))
+    (band,) = axis.patches
+    assert (band.get_y(), band.get_height()) == (4, 13)
 
 
 def test_budget_bars_fill_the_hop(axis):
