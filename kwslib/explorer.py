@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from kwslib import explored, plotting, study
+from kwslib import explored, kernel_study, plotting, points, study
 from kwslib.config import ConfigError
 from kwslib.explored import KEYS, Point, PointError
 from kwslib.point_queue import Job, PointQueue
@@ -36,7 +36,10 @@ def accuracies(results: str | Path) -> pd.DataFrame:
 
     Columns: KEYS, dataset, seed, n_test, accuracy, ci_low, ci_high. Raises PointError for a table that is missing.
     """
-    pruned, formats = _read(results, "pruning"), _read(results, "quantization")
+    pruned, formats = (
+        _read(results, "pruning", points.PRUNING_COLUMNS),
+        _read(results, "quantization", points.QUANTIZATION_COLUMNS),
+    )
     pruned = pruned[pruned.scope.fillna("layer") != "global"].rename(columns={"target_sparsity": "sparsity"})
     formats = formats[~formats.pruning.str.endswith("-global")].rename(columns={"format": "data_type"})
     formats[["granularity", "sparsity"]] = [_parts(label) for label in formats.pruning]
@@ -53,7 +56,7 @@ def known(results: str | Path) -> pd.DataFrame:
     """
     judged = accuracies(results)
     judged = judged[judged.groupby([*KEYS, "dataset"]).seed.transform("min") == judged.seed]
-    board = _read(results, "kernels")
+    board = _read(results, "kernels", kernel_study.KERNELS_COLUMNS)
     board = board[board.machine_setting == "ours"].drop(columns=["accuracy", "n_test"])
     table = judged.merge(board, how="left", on=[*KEYS, "dataset"])
     table["kernel"] = table.kernel.fillna("")
@@ -62,11 +65,14 @@ def known(results: str | Path) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _read(results, name):
+def _read(results, name, columns):
     path = Path(results) / "tables" / f"{name}.csv"
     if not path.is_file():
         raise PointError(f"{path}: missing; run notebooks 02 to 07 with these results first")
-    return pd.read_csv(path)
+    table = pd.read_csv(path)
+    if lacking := [column for column in columns if column not in table]:
+        raise PointError(f"{path}: has no column {lacking[0]!r}; run the notebook that writes it again")
+    return table
 
 
 def _parts(label: str) -> tuple[str, float]:

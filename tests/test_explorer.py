@@ -195,7 +195,10 @@ def test_rows_added_at_the_same_time_are_all_kept(tmp_path):
 def test_damaged_and_missing_tables_are_named(results, tmp_path):
     with pytest.raises(PointError, match=r"pruning\.csv: missing; run notebooks"):
         explorer.Panel(tmp_path, "synthetic", SMALL)
-    plotting.save_table(pd.DataFrame({"a": [1]}), "explored", tmp_path)
+    for name in ("explored", "pruning"):
+        plotting.save_table(pd.DataFrame({"a": [1]}), name, tmp_path)
+    with pytest.raises(PointError, match=r"pruning\.csv: has no column 'dataset'"):
+        explorer.known(tmp_path)
     with pytest.raises(PointError, match=r"explored\.csv: damaged .*; remove or repair it"):
         explored.table(tmp_path)
 
