@@ -36,10 +36,8 @@ def accuracies(results: str | Path) -> pd.DataFrame:
 
     Columns: KEYS, dataset, seed, n_test, accuracy, ci_low, ci_high. Raises PointError for a table that is missing.
     """
-    pruned, formats = (
-        _read(results, "pruning", points.PRUNING_COLUMNS),
-        _read(results, "quantization", points.QUANTIZATION_COLUMNS),
-    )
+    pruned = _read(results, "pruning", points.PRUNING_COLUMNS)
+    formats = _read(results, "quantization", points.QUANTIZATION_COLUMNS)
     pruned = pruned[pruned.scope.fillna("layer") != "global"].rename(columns={"target_sparsity": "sparsity"})
     formats = formats[~formats.pruning.str.endswith("-global")].rename(columns={"format": "data_type"})
     formats[["granularity", "sparsity"]] = [_parts(label) for label in formats.pruning]
@@ -92,8 +90,8 @@ class Panel(ipywidgets.VBox):
         self.queue = PointQueue(results, data, effort, self._heard)
         self._drawing = threading.Lock()  # the queue has a thread of its own
         self.table, self.seeds = known(results), accuracies(results)
-        start = study.front(self._fastest(self.table[self.table.data_type == "int8"]), "est_cycles", "accuracy")
-        start = start.iloc[len(start) // 2]
+        front = study.front(self._fastest(self.table[self.table.data_type == "int8"]), "est_cycles", "accuracy")
+        start = front.iloc[len(front) // 2]
         self.choices = {name: self._dropdown(name, start[name]) for name in _CHOICES}
         levels = sorted({*(step / _STEPS for step in range(_STEPS)), *self.table.sparsity.round(4)})
         self.sparsity = ipywidgets.SelectionSlider(
