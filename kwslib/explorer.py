@@ -210,6 +210,7 @@ class Panel(ipywidgets.VBox):
         mine = own[(own[alike] == [chosen[name] for name in alike]).all(axis=1)]
         left.plot(100 * mine.sparsity, 100 * mine.accuracy, **_OWN)
         right.plot(own.est_ms_216mhz, 100 * own.accuracy, **_OWN)
+        left.axvline(100 * chosen["sparsity"], color="#777777", linestyle=":", linewidth=1, zorder=0)
         _mark(left, network, 100 * chosen["sparsity"])
         if len(on_board):
             row = on_board.iloc[-1]
