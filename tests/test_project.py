@@ -7,11 +7,9 @@ import subprocess
 import sys
 import tomllib
 
-import pandas as pd
 import pytest
 from packaging.requirements import Requirement
 
-from kwslib import study
 from kwslib.__main__ import main
 from kwslib.cache import PROJECT_FOLDER
 
@@ -150,48 +148,3 @@ def test_the_command_line_answers_without_tensorflow():
     check += "try: main(['--help'])\nfinally: print('tensorflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=PROJECT_FOLDER)
     assert "COMMAND" in done.stdout and done.stdout.endswith("False\n") and done.stderr == ""
-
-
-def test_results_of_the_readme_are_those_of_the_table():
-    table = pd.read_csv(PROJECT_FOLDER / "results" / "tables" / "accuracy.csv")
-    assert list(table.columns) == study.COLUMNS
-    for row in study.summarise(table[table.format == "int8"]).itertuples():
-        line = f"| {row.task} | {row.model} | {row.training} | {100 * row.mean:.1f} ± {100 * row.std:.1f} |"
-        assert line in README, line
-        assert str(row.n_test) in README and row.seeds == 3
-
-
-def test_pruned_networks_of_the_readme_are_those_of_the_table():
-    table = pd.read_csv(PROJECT_FOLDER / "results" / "tables" / "pruning.csv")
-    names = ["task", "model", "granularity", "target_sparsity"]
-    found = 0
-    for row in study.spread(table, names, ["accuracy"]).itertuples():
-        start = f"| {row.model} | {row.granularity} | {row.target_sparsity:.0%} |"
-        if row.task == "paper6" and start in README:
-            found += 1
-            assert (
-                f"{start} {100 * row.accuracy_mean:.1f} ± {100 * row.accuracy_std:.1f} |" in README and row.seeds == 3
-            )
-    assert found == README.count(" | element | ") + README.count(" | filter | ") + README.count(" | dense | ") + sum(
-        README.count(f" | {name} | ") for name in ("block4", "vector", "2:4")
-    )
-
-
-def test_validation_of_the_cycles_in_the_readme_is_that_of_the_table():
-    table = pd.read_csv(PROJECT_FOLDER / "results" / "tables" / "cycle_validation.csv")
-    assert len(table) == 9
-    for row in table.itertuples():
-        line = f"| {row.round} {row.test} | {row.measured_ms:.2f} | {row.estimated_ms:.2f} | {row.error_percent:+.1f} |"
-        assert line in README, line
-    errors = table.error_percent.abs()
-    assert errors.max() <= 5 and errors.mean() <= 2.5
-    assert f"{errors.max():.1f} %" in README and f"{errors.mean():.1f} %" in README
-
-
-def test_costs_of_the_front_end_in_the_readme_are_those_of_the_table():
-    table = pd.read_csv(PROJECT_FOLDER / "results" / "tables" / "frontend_speed.csv")
-    hops = table[table.part == "hop"].set_index("setting")
-    paper, mfcc = hops.loc["paper"], hops.loc["mfcc"]
-    assert f"| one hop, instructions | {paper.instructions:,.0f} | {mfcc.instructions:,.0f} |" in README
-    line = f"| one hop, estimated cycles | {paper.cycles:,.0f} (0.16 of 32 ms) | {mfcc.cycles:,.0f} (0.08 of 20 ms) |"
-    assert line in README and paper.cycles <= 60_000 and mfcc.cycles <= 40_000
