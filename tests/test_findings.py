@@ -96,3 +96,55 @@ def test_tflm_on_the_board_is_that_of_the_table():
     assert f"| model | {' | '.join(table.columns)} |" in TEXT
     for name, row in table.iterrows():
         assert f"| {name} | {' | '.join(f'{value:.2f}' for value in row)} |" in TEXT
+
+
+def test_streams_are_those_of_the_table():
+    table = pd.read_csv(TABLES / "streaming.csv")
+    table = table[table.format == "int8"]
+    found = 0
+    for (model, granularity, sparsity), rows in table.groupby(["model", "granularity", "sparsity"]):
+        name = f"{model}, dense" if granularity == "dense" else f"{model}, {granularity} {sparsity:.0%}"
+        if f"\n| {name} |" in TEXT:
+            found += 1
+            cells = []
+            for row in rows.sort_values("frr_target").itertuples():
+                cells += [f"{row.fa_per_hour:.0f} ({row.fa_low:.0f} to {row.fa_high:.0f})", f"{100 * row.frr:.1f}"]
+            assert f"| {name} | {' | '.join(cells)} | {row.delay_ms:.0f} |" in TEXT
+    assert found == 18
+    rows = table[table.frr_target == 0.1].set_index(["model", "granularity", "sparsity"]).fa_per_hour
+    compact, paper = (
+        rows["tc_resnet_w2"] / rows["tc_resnet_w2", "dense", 0],
+        rows["paper_cnn"] / rows["paper_cnn", "dense", 0],
+    )
+    assert f"{compact['element', 0.95]:.1f} and {paper['element', 0.95]:.1f} times" in TEXT
+    assert f"{compact['filter', 0.5]:.1f} and {paper['filter', 0.5]:.1f} times" in TEXT
+
+
+def test_budget_of_a_hop_is_that_of_the_table():
+    for row in pd.read_csv(TABLES / "realtime.csv").itertuples():
+        cycles = f"{row.frontend_cycles:,.0f}, {row.inference_cycles:,.0f}, {row.other_cycles:,.0f}"
+        start = (
+            f"| {row.model.removeprefix('paper6_')}, {row.engine} | {row.minutes:g} | {cycles} | {row.hop_ms:.2f} ms |"
+        )
+        assert (
+            f"{start} {row.cpu_load_percent:.1f} | {row.overruns:.0f} | {row.detections} of {row.detections_host} |"
+            in TEXT
+        )
+        assert row.detections_equal_host and row.overruns == 0
+
+
+def test_the_first_page_shows_rows_of_the_headline():
+    readme = (PROJECT_FOLDER / "README.md").read_text(encoding="utf-8")
+    table = pd.read_csv(TABLES / "headline.csv")
+    table = table[(table.engine == "generated C") & (table.data_type == "int8") & (table.task == "paper6")]
+    found = 0
+    for row in table.itertuples():
+        name = "dense" if row.granularity == "dense" else f"{row.sparsity:.0%} {row.granularity}"
+        cells = (
+            f"{100 * row.accuracy_mean:.1f} ± {100 * row.accuracy_std:.1f}",
+            f"{row.fa_per_hour:.0f}",
+            f"{row.ms:.2f}",
+        )
+        memory = f"{row.flash_bytes / 1e3:.0f} | {row.ram_bytes / 1e3:.1f}"
+        found += f"| {row.model}, {name} | {' | '.join(cells)} | {memory} |" in readme
+    assert found == 8
