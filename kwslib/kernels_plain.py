@@ -38,14 +38,15 @@ def skip(info: ModelInfo, op: Op) -> list[Step]:
 
 
 def weight_first(info: ModelInfo, op: Op) -> list[Step]:
-    """CONV_2D weight after weight. Raises KernelError."""
-    return _variant(info, op, {"CONV_2D": "convolve_weight_first_s8"})
+    """CONV_2D and DEPTHWISE_CONV_2D weight after weight. Raises KernelError."""
+    named = {name: kernel.replace("_s8", "_weight_first_s8") for name, kernel in _WEIGHTED.items() if "CONV" in name}
+    return _variant(info, op, named)
 
 
 def weight_first_skip(info: ModelInfo, op: Op) -> list[Step]:
-    """CONV_2D weight after weight and FULLY_CONNECTED, with an `if` that skips zero weights. Raises KernelError."""
-    named = {"CONV_2D": "convolve_weight_first_skip_s8", "FULLY_CONNECTED": "fully_connected_skip_s8"}
-    return _variant(info, op, named)
+    """The same, and FULLY_CONNECTED, with an `if` that skips zero weights. Raises KernelError."""
+    named = {name: kernel.replace("_s8", "_weight_first_skip_s8") for name, kernel in _WEIGHTED.items()}
+    return _variant(info, op, named | {"FULLY_CONNECTED": "fully_connected_skip_s8"})
 
 
 def simd_expand(info: ModelInfo, op: Op) -> list[Step]:

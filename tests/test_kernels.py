@@ -20,7 +20,12 @@ PLAIN = {
         "convolve_weight_first_skip_s8",
         "convolve_simd_expand_s8",
     ),
-    "DEPTHWISE_CONV_2D": ("depthwise_convolve_s8", "depthwise_convolve_skip_s8"),
+    "DEPTHWISE_CONV_2D": (
+        "depthwise_convolve_s8",
+        "depthwise_convolve_skip_s8",
+        "depthwise_convolve_weight_first_s8",
+        "depthwise_convolve_weight_first_skip_s8",
+    ),
     "FULLY_CONNECTED": ("fully_connected_s8", "fully_connected_skip_s8", "fully_connected_simd_expand_s8"),
 }
 

@@ -2,20 +2,7 @@
 #include <stdbool.h>
 
 #include "requantize.h"
-
-static inline void one_weight(const convolution_t *l, int32_t weight, const int8_t *input, int32_t ky, int32_t kx,
-                              int32_t *sums)
-{
-    for (int32_t row = 0; row < l->output_height; row++) {
-        const int32_t y = row * l->stride_height - l->pad_height + ky;
-        for (int32_t column = 0; column < l->output_width; column++, sums++) {
-            const int32_t x = column * l->stride_width - l->pad_width + kx;
-            if (y >= 0 && y < l->input_height && x >= 0 && x < l->input_width) {
-                *sums += weight * (input[(y * l->input_width + x) * l->input_channels] + l->quantization.input_offset);
-            }
-        }
-    }
-}
+#include "weight_first_s8.h"
 
 static inline void convolve(const convolution_t *layer, const int8_t *input, int8_t *output, bool skip)
 {

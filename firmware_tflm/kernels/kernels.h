@@ -53,6 +53,8 @@ void fully_connected_skip_s8(const fully_connected_t *layer, const int8_t *input
 #define CONVOLVE_POSITIONS 512
 void convolve_weight_first_s8(const convolution_t *layer, const int8_t *input, int8_t *output);
 void convolve_weight_first_skip_s8(const convolution_t *layer, const int8_t *input, int8_t *output);
+void depthwise_convolve_weight_first_s8(const convolution_t *layer, const int8_t *input, int8_t *output);
+void depthwise_convolve_weight_first_skip_s8(const convolution_t *layer, const int8_t *input, int8_t *output);
 
 /* One output after the other, two products at a time by SMLAD: weights and values are expanded to int16 on the fly. */
 void convolve_simd_expand_s8(const convolution_t *layer, const int8_t *input, int8_t *output);
