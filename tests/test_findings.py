@@ -32,6 +32,21 @@ def test_pruned_networks_are_those_of_the_table():
     )
 
 
+def test_pruned_networks_with_eight_keywords_are_those_of_the_table():
+    table = pd.read_csv(TABLES / "pruning.csv")
+    rows = study.spread(table[table.task == "kws10"], ["granularity", "target_sparsity"], ["accuracy"])
+    part = TEXT[TEXT.index("| kws10 | int8 accuracy") : TEXT.index("## Formats")]
+    found = 0
+    for row in rows.itertuples():
+        name = "dense" if row.granularity == "dense" else f"{row.granularity}, {row.target_sparsity:.0%}"
+        if f"\n| {name} |" in part:
+            found += 1
+            assert (
+                f"| {name} | {100 * row.accuracy_mean:.1f} ± {100 * row.accuracy_std:.1f} |" in part and row.seeds == 3
+            )
+    assert found == part.count("\n|") - 1
+
+
 def test_validation_of_the_cycles_is_that_of_the_table():
     table = pd.read_csv(TABLES / "cycle_validation.csv")
     assert len(table) == 9
