@@ -96,7 +96,10 @@ def draw_budget(axis, table: pd.DataFrame) -> None:
         axis.text(left + 0.4, place, f"{left:.2f} ms, {row.cpu_load_percent:.1f} % load", fontsize=7, va="center")
     axis.axvline(PAPER_MS, color="black", linestyle=":", linewidth=1)
     axis.text(PAPER_MS, -0.6, f"{PAPER_MS} ms: Wang & Li, measured by them ", fontsize=6, ha="right")
-    axis.set_yticks(range(len(table)), table.model.str.removeprefix("paper6_"), fontsize=7)
+    names = table.model.str.removeprefix("paper6_")
+    if names.duplicated().any():
+        names = names.where(~names.duplicated(keep=False), names + "\n" + table.engine)
+    axis.set_yticks(range(len(table)), names, fontsize=7)
     axis.set(xlabel="ms of a hop, estimated cycles at 216 MHz", xlim=(0, PAPER_MS + 1), ylim=(len(table) - 0.4, -1))
     axis.grid(False, axis="y")
     axis.legend(fontsize=7, ncols=4, loc="lower left", bbox_to_anchor=(0, 1))
