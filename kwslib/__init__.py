@@ -5,6 +5,10 @@ One module for each step, in the order of the data: `config`, `audio`, `dataset`
 `evaluation`, `artifacts`, `study`. Smaller networks: `finetune`, `pruning` (with `masks` and `removal`), `qat`,
 `decode`, `compress`, and the sweeps, `points` and `sweep`. Around them: `cache`, `parallel`, `plotting`, `panels`,
 `session`, `notebooks`, and a panel of the whole study, `explorer` (with `explored` and `point_queue`).
+
+On a microcontroller: `engine` (with `kernels_*` and `tflm*`) makes a network a program, `toolchain` builds it, `board`
+runs it on the emulated `machine`, `flash` and `measure` on a real one, `kernel_study` compares. Always on: `live_build`,
+`listen`, `decision`, `streams`, `streaming`. For readers: `headline`, `choose`, `paper_kit`, `catalogue`.
 """
 
 import os
