@@ -7,8 +7,8 @@ One module for each step, in the order of the data: `config`, `audio`, `dataset`
 `session`, `notebooks`, and a panel of the whole study, `explorer` (with `explored` and `point_queue`).
 
 On a microcontroller: `engine` (with `kernels_*` and `tflm*`) makes a network a program, `toolchain` builds it, `board`
-runs it on the emulated `machine`, `flash` and `measure` on a real one, `kernel_study` compares. Always on: `live_build`,
-`listen`, `decision`, `streams`, `streaming`. For readers: `headline`, `choose`, `paper_kit`, `catalogue`.
+runs it on the emulated `machine`, `flash` and `measure` on a real one, `kernel_study` compares kernels. Always on:
+`live_build`, `listen`, `decision`, `streams`, `streaming`. For readers: `headline`, `choose`, `paper_kit`, `catalogue`.
 """
 
 import os
