@@ -48,7 +48,8 @@ def run(*command, script="", **environment):
     if script:
         command = ["unshare", "--map-root-user", "--mount", "sh", "-ec", f'{script}\nexec "$@"', "sh", *command]
     settings = {"capture_output": True, "text": True, "check": False, "cwd": PROJECT_FOLDER}
-    environment = os.environ | {"PYTHONPATH": str(PROJECT_FOLDER), "TF_CPP_MIN_LOG_LEVEL": "3"} | environment
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # of `make test`
+    environment = inherited | {"PYTHONPATH": str(PROJECT_FOLDER), "TF_CPP_MIN_LOG_LEVEL": "3"} | environment
     return subprocess.run([str(word) for word in command], env=environment, **settings)
 
 
