@@ -85,10 +85,14 @@ def test_false_alarms_of_the_dense_network_are_a_band(axis):
 def test_budget_bars_fill_the_hop(axis):
     cycles = {"frontend_cycles": 1, "inference_cycles": 4, "other_cycles": 0.5}
     row = {name: value * CLOCK_HZ / 1e3 for name, value in cycles.items()}
-    table = pd.DataFrame([row | {"model": "paper6_m", "period_ms": 32.0, "cpu_load_percent": 17.2}] * 2)
+    row |= {"model": "paper6_m", "period_ms": 32.0, "cpu_load_percent": 17.2}
+    engines = [row | {"engine": engine} for engine in ("static, best", "TFLM, cmsis_nn")]
+    table = pd.DataFrame([*engines, row | {"model": "paper6_n", "engine": "static, best"}])
     stream_plots.draw_budget(axis, table)
     first = [bar for bar in axis.patches if bar.get_y() < 0.5]
     assert [round(bar.get_width(), 6) for bar in first] == [1, 4, 0.5, 26.5]
     said = [text.get_text() for text in axis.texts]
     assert said[0] == "5.50 ms, 17.2 % load" and "measured by them" in said[-1]
     assert [label.get_text() for label in axis.get_legend().get_texts()][-1] == "idle"
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    assert names == ["m\nstatic, best", "m\nTFLM, cmsis_nn", "n"]
