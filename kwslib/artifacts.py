@@ -33,9 +33,10 @@ def save_model(folder: str | Path, name: str, tflite: bytes, meta: dict) -> Path
     """Write NAME.tflite and NAME.json, each at once or not at all; returns the path of the .tflite file.
 
     `meta` (JSON types) must hold: labels, task (`TaskConfig.to_dict()`), features (`FeatureConfig.to_dict()`, with
-    the normalisation), dataset, train (`TrainConfig.to_dict()`), seed, format ("int8" or "float32"), accuracy,
-    ci_low, ci_high and n_test (clips the accuracy was measured on). More keys are kept. Added from the file: name,
-    params, macs, model_bytes, arena_bytes (null where TFLM is missing), sha256; and git_revision if not given.
+    the normalisation), dataset, train (`TrainConfig.to_dict()`), seed, format (one of `quantize.FORMATS`, "qat" or
+    "qat_plain"), accuracy, ci_low, ci_high and n_test (clips the accuracy was measured on). More keys are kept.
+    Added from the file: name, params, macs, model_bytes, arena_bytes (null where TFLM is missing), sha256; and
+    git_revision if not given.
 
     Raises ModelFileError for a missing key or one that does not fit the model.
     """

@@ -55,7 +55,9 @@ def read_audio(path: str | Path, sample_rate_hz: int, *, resample: bool = False)
     samples = samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]
     if rate_hz != sample_rate_hz:
         if not resample:
-            raise AudioError(f"{path}: {rate_hz} Hz instead of {sample_rate_hz} Hz; convert it or pass resample=True")
+            example = f"ffmpeg -i in.wav -ar {sample_rate_hz} -ac 1 out.wav"
+            rates = f"{rate_hz} Hz instead of {sample_rate_hz} Hz; convert it to {sample_rate_hz} Hz"
+            raise AudioError(f"{path}: {rates}, for example {example}")
         if not 1000 <= rate_hz <= 1_000_000:  # a damaged header; 1 Hz would swell the file 16,000 times
             raise AudioError(f"{path}: a sample rate of {rate_hz} Hz cannot be right; replace or delete it")
         import librosa

@@ -34,8 +34,8 @@ def plan_epoch(pool: TrainingPool, task: TaskConfig, config: TrainConfig, rng: n
     """Choose the examples of one epoch, shuffled.
 
     Every real keyword clip once; unknown clips by `unknown_share`, drawn evenly over the square root of the
-    words' counts; synthetic keywords as often as synthetic unknowns would fall on one class, so that the voice
-    gives nothing away; splices and silence by their shares.
+    words' counts; half as many synthetic keywords as synthetic unknowns, over all keywords, so that a synthetic voice
+    is no sure sign of unknown; splices and silence by their shares.
 
     Returns `(rows, labels)`: rows int [m] into `pool.clips`, or -1 for a splice and -2 for silence.
     """

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kwslib import artifacts, cache, finetune, material, pruning, qat, quantize, removal, study, training
-from kwslib.config import ConfigError
+from kwslib.config import ConfigError, check
 from kwslib.finetune import TuneConfig
 from kwslib.pruning import PruneConfig
 from kwslib.training import Experiment
@@ -18,8 +18,8 @@ class Variant:
     """One compressed network: a training, a pruning with its fine-tuning (None: dense, as trained), and a format.
 
     `fmt` is one of `quantize.FORMATS`; "qat": int8 after quantization-aware training by `qat_tune` that keeps the zeros
-    of a pruned network; or "qat_plain": the same without keeping them. Raises ConfigError if `tune` or `qat_tune` is
-    needed and missing.
+    of a pruned network; or "qat_plain": the same without keeping them. Raises ConfigError for another `fmt`, and if
+    `tune` or `qat_tune` is needed and missing.
     """
 
     experiment: Experiment
@@ -29,9 +29,16 @@ class Variant:
     qat_tune: TuneConfig | None = None
 
     def __post_init__(self):
-        for needed, name in ((self.prune, "tune"), (self.fmt.startswith("qat"), "qat_tune")):
+        formats = (*quantize.FORMATS, "qat", "qat_plain")
+        check(self, "fmt", ", ".join(map(repr, formats)), choices=formats)
+        for needed, name in ((self.prune, "tune"), (self.is_aware, "qat_tune")):
             if needed and getattr(self, name) is None:
                 raise ConfigError(f"Variant.{name} is missing: give a TuneConfig, as recipes.tune makes it")
+
+    @property
+    def is_aware(self) -> bool:
+        """Whether it is trained quantization-aware."""
+        return self.fmt in ("qat", "qat_plain")
 
     @property
     def pruning(self) -> str:
@@ -52,7 +59,7 @@ class Variant:
         settings = {"experiment": self.experiment.to_dict(), "fmt": self.fmt}
         if self.prune:
             settings |= {"prune": self.prune.to_dict(), "tune": self.tune.to_dict()}
-        if self.fmt.startswith("qat"):
+        if self.is_aware:
             settings["qat_tune"] = self.qat_tune.to_dict()
         return settings
 
@@ -90,9 +97,9 @@ def tflite(variant: Variant, data: str) -> bytes:
     path = _cached(run, variant, ".tflite", fmt=True)
     if not path.is_file():
         model = network(variant, data)
-        if variant.fmt.startswith("qat"):
+        if variant.is_aware:
             model = _quantization_aware(model, variant, run, data)
-        fmt = "int8" if variant.fmt.startswith("qat") else variant.fmt
+        fmt = "int8" if variant.is_aware else variant.fmt
         experiment, calibration = variant.experiment, None
         if variant.fmt in quantize.CALIBRATED:
             calibration = material.recordings(data, experiment.task, experiment.features).calibration
@@ -127,8 +134,9 @@ def save(variant: Variant, data: str, row, results: str | Path) -> str:
 def _cached(run, variant, suffix, fmt):
     settings = {"weights": run.weights.stem, "version": VERSION} | variant.to_dict()
     del settings["experiment"]  # its key is the weights' name
-    if not fmt:
+    if not fmt:  # the same network for all formats
         del settings["fmt"]
+        settings.pop("qat_tune", None)
     return cache.data_folder() / "cache" / "compressed" / f"{cache.cache_key(settings)}{suffix}"
 
 

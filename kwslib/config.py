@@ -2,16 +2,23 @@
 
 import dataclasses
 import json
+import math
 import typing
 from dataclasses import dataclass
-from pathlib import Path
+
+CLOCK_HZ = 216_000_000  # of the board's core
+
+
+def milliseconds(cycles):
+    """Time of a number (or an array) of core cycles on the board, in milliseconds."""
+    return 1e3 * cycles / CLOCK_HZ
 
 
 class ConfigError(ValueError):
     """A setting has a wrong value; the message names the field, the value and what is allowed."""
 
 
-def _check(config, field, allowed, *, low=None, high=None, choices=None):
+def check(config, field, allowed, *, low=None, high=None, choices=None):
     """Refuse `config.field` outside `[low, high]` or `choices`; `allowed` is the text shown to the user."""
     value = getattr(config, field)
     if choices is not None:
@@ -23,8 +30,8 @@ def _check(config, field, allowed, *, low=None, high=None, choices=None):
         raise ConfigError(f"{type(config).__name__}.{field} = {value!r}: allowed is {allowed}")
 
 
-class _Json:
-    """JSON in and out for the dataclasses below; unknown or missing fields are refused by name."""
+class Settings:
+    """JSON in and out for dataclasses of settings; unknown fields and wrong types are refused by name."""
 
     def to_dict(self) -> dict:
         """Return the settings as a dict of JSON types."""
@@ -48,19 +55,6 @@ class _Json:
             raise ConfigError(f"{cls.__name__} has no field {unknown[0]!r}: allowed is {', '.join(fields)}")
         return cls(**values)
 
-    @classmethod
-    def from_json(cls, text_or_path: str | Path):
-        """Build the settings from JSON text or from the path of a JSON file."""
-        if isinstance(text_or_path, Path):
-            text_or_path = text_or_path.read_text(encoding="utf-8")
-        try:
-            values = json.loads(text_or_path)
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"{cls.__name__}: not valid JSON ({error})") from None
-        if not isinstance(values, dict):
-            raise ConfigError(f"{cls.__name__}: a JSON object is needed, got {type(values).__name__}")
-        return cls.from_dict(values)
-
     def replace(self, **changes):
         """Return a copy with some fields changed (checked again)."""
         return dataclasses.replace(self, **changes)
@@ -69,18 +63,19 @@ class _Json:
 def _typed(cls, name, value):
     """Return `value` as the type that field `name` declares (lists become tuples), or raise ConfigError."""
     declared = typing.get_type_hints(cls)[name]
-    origin = typing.get_origin(declared) or declared
-    if origin is tuple and isinstance(value, (list, tuple)):
-        return tuple(value)
-    if origin is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(value, origin) and not (origin is not bool and isinstance(value, bool)):
-        return value
-    raise ConfigError(f"{cls.__name__}.{name} = {value!r}: allowed is a value of type {origin.__name__}")
+    kind, allowed, items = typing.get_origin(declared) or declared, "a value", [value]
+    many = kind is tuple and isinstance(value, (list, tuple))
+    if many:
+        kind, allowed, items = typing.get_args(declared)[0], "values", value
+    if kind is float:
+        items = [float(item) if type(item) is int else item for item in items]
+    if not all(isinstance(item, kind) and (kind is bool or not isinstance(item, bool)) for item in items):
+        raise ConfigError(f"{cls.__name__}.{name} = {value!r}: allowed is {allowed} of type {kind.__name__}")
+    return tuple(items) if many else items[0]
 
 
 @dataclass(frozen=True)
-class FeatureConfig(_Json):
+class FeatureConfig(Settings):
     """The front end: from a clip of samples to a [frames, bands] array.
 
     Every frame is causal: frame t covers samples `t * hop_samples` to `t * hop_samples + fft_size - 1`
@@ -105,30 +100,32 @@ class FeatureConfig(_Json):
 
     def __post_init__(self):
         self._fix_types()
-        _check(self, "kind", "'log_mel' or 'mfcc'", choices=("log_mel", "mfcc"))
-        _check(self, "sample_rate_hz", "4000 to 48000 Hz", low=4000, high=48000)
-        _check(self, "fft_size", "a power of two from 64 to 8192", choices=[2**n for n in range(6, 14)])
-        _check(self, "window_samples", f"16 to fft_size ({self.fft_size})", low=16, high=self.fft_size)
-        _check(self, "hop_samples", f"1 to fft_size ({self.fft_size})", low=1, high=self.fft_size)
-        _check(self, "clip_samples", f"fft_size ({self.fft_size}) to 10000000", low=self.fft_size, high=10**7)
-        _check(self, "mel_bands", "1 to 256", low=1, high=256)
+        check(self, "kind", "'log_mel' or 'mfcc'", choices=("log_mel", "mfcc"))
+        check(self, "sample_rate_hz", "4000 to 48000 Hz", low=4000, high=48000)
+        check(self, "fft_size", "a power of two from 64 to 8192", choices=[2**n for n in range(6, 14)])
+        check(self, "window_samples", f"16 to fft_size ({self.fft_size})", low=16, high=self.fft_size)
+        check(self, "hop_samples", f"1 to fft_size ({self.fft_size})", low=1, high=self.fft_size)
+        check(self, "clip_samples", f"fft_size ({self.fft_size}) to 10000000", low=self.fft_size, high=10**7)
+        check(self, "mel_bands", "1 to 256", low=1, high=256)
         half = self.sample_rate_hz / 2
-        _check(self, "mel_low_hz", f"0 up to mel_high_hz ({self.mel_high_hz})", low=0, high=self.mel_high_hz - 1)
-        _check(self, "mel_high_hz", f"above mel_low_hz up to half the sample rate ({half})", low=1, high=half)
+        check(self, "mel_low_hz", f"0 up to mel_high_hz ({self.mel_high_hz})", low=0, high=self.mel_high_hz - 1)
+        check(self, "mel_high_hz", f"above mel_low_hz up to half the sample rate ({half})", low=1, high=half)
         if self.kind == "mfcc":
-            _check(self, "coefficients", f"1 to mel_bands ({self.mel_bands})", low=1, high=self.mel_bands)
+            check(self, "coefficients", f"1 to mel_bands ({self.mel_bands})", low=1, high=self.mel_bands)
         else:
-            _check(self, "coefficients", "0 for log_mel", choices=(0,))
-        _check(self, "floor_db", "-200 to 0 dB", low=-200, high=0)
-        _check(self, "normalisation", "'window', 'per_band' or 'none'", choices=("window", "per_band", "none"))
+            check(self, "coefficients", "0 for log_mel", choices=(0,))
+        check(self, "floor_db", "-200 to 0 dB", low=-200, high=0)
+        check(self, "normalisation", "'window', 'per_band' or 'none'", choices=("window", "per_band", "none"))
         allowed = (0, self.bands) if self.normalisation == "per_band" else (0,)
         if len(self.mean) not in allowed or len(self.std) != len(self.mean):
             raise ConfigError(
                 f"FeatureConfig.mean and std have {len(self.mean)} and {len(self.std)} values: allowed is "
                 f"{' or '.join(map(str, allowed))} each for normalisation {self.normalisation!r}"
             )
-        if any(not value > 0 for value in self.std):
-            raise ConfigError(f"FeatureConfig.std = {self.std!r}: allowed is values above 0")
+        if not all(map(math.isfinite, self.mean)):
+            raise ConfigError(f"FeatureConfig.mean = {self.mean!r}: allowed is finite values")
+        if not all(0 < value < math.inf for value in self.std):
+            raise ConfigError(f"FeatureConfig.std = {self.std!r}: allowed is finite values above 0")
 
     @property
     def frames(self) -> int:
@@ -163,7 +160,7 @@ MFCC_FEATURES = FeatureConfig(
 
 
 @dataclass(frozen=True)
-class TaskConfig(_Json):
+class TaskConfig(Settings):
     """Which words are keywords, and how many unknown and silence clips stand beside them.
 
     The shares are multiples of the mean number of clips a keyword has; with ten keywords 1.0 is the
@@ -179,14 +176,14 @@ class TaskConfig(_Json):
     def __post_init__(self):
         self._fix_types()
         words = self.keywords
-        if not words or len(set(words)) != len(words) or not all(isinstance(w, str) and w for w in words):
+        if not words or len(set(words)) != len(words) or not all(words):
             raise ConfigError(f"TaskConfig.keywords = {words!r}: allowed is one or more different words")
         for word in ("unknown", "silence"):
             if word in words:
                 raise ConfigError(f"TaskConfig.keywords holds {word!r}: allowed is any word but 'unknown', 'silence'")
-        _check(self, "unknown_share", "0 to 20", low=0, high=20)
-        _check(self, "silence_share", "0 to 20", low=0, high=20)
-        _check(self, "seed", "0 to 2**31 - 1", low=0, high=2**31 - 1)
+        check(self, "unknown_share", "0 to 20", low=0, high=20)
+        check(self, "silence_share", "0 to 20", low=0, high=20)
+        check(self, "seed", "0 to 2**31 - 1", low=0, high=2**31 - 1)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -199,7 +196,7 @@ KWS10 = TaskConfig()
 
 
 @dataclass(frozen=True)
-class TrainConfig(_Json):
+class TrainConfig(Settings):
     """How a model is trained. Shares are multiples of the mean number of training clips a keyword has."""
 
     name: str = "ours"
@@ -231,28 +228,28 @@ class TrainConfig(_Json):
 
     def __post_init__(self):
         self._fix_types()
-        _check(self, "epochs", "1 to 1000", low=1, high=1000)
-        _check(self, "batch_size", "1 to 10000", low=1, high=10000)
-        _check(self, "learning_rate", "1e-6 to 1", low=1e-6, high=1)
-        _check(self, "schedule", "'cosine' or 'constant'", choices=("cosine", "constant"))
-        _check(self, "warmup_epochs", f"0 to epochs - 1 ({self.epochs - 1})", low=0, high=self.epochs - 1)
-        _check(self, "weight_decay", "0 to 1", low=0, high=1)
-        _check(self, "label_smoothing", "0 to 0.5", low=0, high=0.5)
-        _check(self, "average_momentum", "0 to 0.9999", low=0, high=0.9999)
-        _check(self, "patience_epochs", "1 to 1000", low=1, high=1000)
+        check(self, "epochs", "1 to 1000", low=1, high=1000)
+        check(self, "batch_size", "1 to 10000", low=1, high=10000)
+        check(self, "learning_rate", "1e-6 to 1", low=1e-6, high=1)
+        check(self, "schedule", "'cosine' or 'constant'", choices=("cosine", "constant"))
+        check(self, "warmup_epochs", f"0 to epochs - 1 ({self.epochs - 1})", low=0, high=self.epochs - 1)
+        check(self, "weight_decay", "0 to 1", low=0, high=1)
+        check(self, "label_smoothing", "0 to 0.5", low=0, high=0.5)
+        check(self, "average_momentum", "0 to 0.9999", low=0, high=0.9999)
+        check(self, "patience_epochs", "1 to 1000", low=1, high=1000)
         for field in ("unknown_share", "silence_share"):
-            _check(self, field, "0 to 20", low=0, high=20)
+            check(self, field, "0 to 20", low=0, high=20)
         for field in ("teacher_share", "synthetic_share", "splice_share", "speed_probability", "noise_probability"):
-            _check(self, field, "0 to 1", low=0, high=1)
+            check(self, field, "0 to 1", low=0, high=1)
         if self.synthetic_share + self.splice_share > 1:
             raise ConfigError("TrainConfig.synthetic_share + splice_share: allowed is at most 1 together")
-        _check(self, "shift_ms", "0 to 500 ms", low=0, high=500)
-        _check(self, "speed_percent", "0 to 50 %", low=0, high=50)
-        _check(self, "snr_low_db", f"-20 up to snr_high_db ({self.snr_high_db})", low=-20, high=self.snr_high_db)
-        _check(self, "snr_high_db", "snr_low_db up to 100 dB", low=self.snr_low_db, high=100)
-        _check(self, "gain_db", "0 to 40 dB", low=0, high=40)
+        check(self, "shift_ms", "0 to 500 ms", low=0, high=500)
+        check(self, "speed_percent", "0 to 50 %", low=0, high=50)
+        check(self, "snr_low_db", f"-20 up to snr_high_db ({self.snr_high_db})", low=-20, high=self.snr_high_db)
+        check(self, "snr_high_db", "snr_low_db up to 100 dB", low=self.snr_low_db, high=100)
+        check(self, "gain_db", "0 to 40 dB", low=0, high=40)
         for field in ("time_masks", "band_masks", "time_mask_frames", "band_mask_bands"):
-            _check(self, field, "0 to 100", low=0, high=100)
+            check(self, field, "0 to 100", low=0, high=100)
 
 
 # Wang & Li 2022: Adam, batch 12, 40 epochs, cross entropy, nothing else.

@@ -7,7 +7,9 @@ An index is a pandas DataFrame, a row a clip:
 - `speaker`: the part of the file name that names the speaker; `split`: "training", "validation" or "testing"
 """
 
+import functools
 import hashlib
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +25,11 @@ from kwslib.config import FeatureConfig, TaskConfig
 SPLITS = ("training", "validation", "testing")
 NOISE_WORD = "_background_noise_"
 SILENCE_WORD = "_silence_"
+NOISE_REMEDY = f"put recordings of 10 s or more into {NOISE_WORD}/"
 # Share of every noise recording, from its start, that belongs to training; validation and test follow.
 NOISE_SHARES = {"training": (0.0, 0.8), "validation": (0.8, 0.9), "testing": (0.9, 1.0)}
 _SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".oga", ".opus"}
+_SUFFIXES -= {".raw"}  # no header: soundfile cannot know the sample rate
 
 
 class DatasetError(ValueError):
@@ -37,17 +41,18 @@ def speaker_of(filename: str) -> str:
     return Path(filename).stem.split("_nohash_")[0]
 
 
-def which_set(filename: str, validation_percent: float = 10.0, testing_percent: float = 10.0) -> str:
+def which_set(filename: str) -> str:
     """Split of a file by the hash of its speaker, the rule of the Speech Commands README (`which_set`).
 
-    Every clip of a speaker falls into the same split, whatever clips are added later.
+    80 percent of the speakers are in training, 10 each in validation and testing. Every clip of a speaker falls into
+    the same split, whatever clips are added later.
     """
     clips_per_class = 2**27 - 1
     digest = hashlib.sha1(speaker_of(filename).encode()).hexdigest()
     percent = int(digest, 16) % (clips_per_class + 1) * (100.0 / clips_per_class)
-    if percent < validation_percent:
+    if percent < 10:
         return "validation"
-    return "testing" if percent < validation_percent + testing_percent else "training"
+    return "testing" if percent < 20 else "training"
 
 
 def scan_folder(folder: str | Path) -> pd.DataFrame:
@@ -65,7 +70,8 @@ def scan_folder(folder: str | Path) -> pd.DataFrame:
     for split in ("validation", "testing"):
         path = folder / f"{split}_list.txt"
         if path.is_file():
-            listed |= {Path(line).with_suffix("").as_posix(): split for line in path.read_text().split()}
+            lines = filter(None, map(str.strip, path.read_text(encoding="utf-8").splitlines()))
+            listed |= {Path(line).with_suffix("").as_posix(): split for line in lines}
     rows = []
     for path in sorted(folder.glob("*/*")):
         word = path.parent.name
@@ -107,7 +113,10 @@ def load_index(source: str | Path, task: TaskConfig, features: FeatureConfig) ->
 
 
 def label_index(scanned: pd.DataFrame, task: TaskConfig, features: FeatureConfig) -> pd.DataFrame:
-    """Add `label` for a task and cut noise recordings into silence clips where a split has none of its own."""
+    """Add `label` for a task and cut noise recordings into silence clips where a split has none of its own.
+
+    Raises DatasetError for a keyword without clips in a split; "unknown" and "silence" may have none.
+    """
     scanned = scanned.copy()
     for keyword in task.keywords:
         splits = set(scanned.loc[scanned.word == keyword, "split"])
@@ -173,20 +182,21 @@ def select(index: pd.DataFrame, task: TaskConfig, split: str) -> pd.DataFrame:
     return pd.concat([keywords, unknown, silence]).sort_index()
 
 
-def load_clips(index: pd.DataFrame, config: FeatureConfig, *, resample: bool = False, n_jobs: int = 2):
+def load_clips(index: pd.DataFrame, config: FeatureConfig):
     """Load every clip of an index, from the cache if it was loaded before.
 
     Returns `(clips, good, report)`: `clips` int16 [n_good, clip_samples] (16-bit recordings unchanged, finer ones
     rounded; a read-only memory map), `good` the rows of the index that could be loaded, in order, and `report` a
-    DataFrame (path, problem) of every file that was padded, cut, resampled, mixed to mono, clamped or left out.
+    DataFrame (path, problem) of every file that was padded, cut, mixed to mono, clamped or left out.
     One bad file never stops the run.
     """
-    return map_clips("clips", None, {}, index, config, resample=resample, n_jobs=n_jobs)
+    return map_clips("clips", None, {}, index, config)
 
 
-def map_clips(kind, transform, depends_on: dict, index, config, *, resample=False, n_jobs=2, refresh=False):
-    """Load every clip and apply `transform` (int16 [n, clip_samples] to an array [n, ...]; None: nothing) in `n_jobs`
-    processes, with a cache in the folder `kind`; `depends_on` (JSON types) is what `transform` depends on.
+def map_clips(kind, transform, depends_on: dict, index, config, *, resample=False, refresh=False):
+    """Load every clip and apply `transform` (int16 [n, clip_samples] to an array [n, ...]; None: nothing) in two
+    processes, with a cache in the folder `kind`; `depends_on` (JSON types) is what `transform` depends on. With
+    `resample` recordings of another sample rate are converted and reported, not left out.
 
     Returns the array, the rows and the report as `load_clips` does.
     """
@@ -196,7 +206,7 @@ def map_clips(kind, transform, depends_on: dict, index, config, *, resample=Fals
         jobs = (
             delayed(_load_chunk)(index.path.iloc[c], index.start.iloc[c], config, resample, transform) for c in chunks
         )
-        loaded = Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
+        loaded = Parallel(n_jobs=2, return_as="generator")(jobs)
         few = len(chunks) < 100  # done in a moment, no bar needed
         loaded = list(tqdm(loaded, f"reading {kind}", len(chunks), leave=False, disable=few))
         good = [bool(ok) for _, flags, _ in loaded for ok in flags]
@@ -251,22 +261,30 @@ def _load_chunk(paths, starts, config, resample, transform):
     return clips if transform is None else transform(clips), flags, problems
 
 
-def load_noise(index: pd.DataFrame, split: str, sample_rate_hz: int) -> np.ndarray:
+def load_noise(index: pd.DataFrame, split: str, config: FeatureConfig) -> np.ndarray:
     """The share of the background noise recordings that belongs to a split, end to end: int16 [samples].
 
-    Raises DatasetError if the source has no readable noise recording.
+    Recordings that cannot be read, or have another sample rate, are left out; one line says so. Raises DatasetError
+    if less than one clip of noise is left.
     """
     first, last = NOISE_SHARES[split]
     parts, faults = [], []
     for path in index.attrs["noise"]:
         try:
-            samples, _ = read_audio(path, sample_rate_hz, resample=True)
+            samples, _ = read_audio(path, config.sample_rate_hz)
         except AudioError as error:
             faults.append(str(error))
             continue
         parts.append(samples[int(len(samples) * first) : int(len(samples) * last)])
-    if not parts:
-        raise DatasetError(
-            f"no background noise: put recordings into {NOISE_WORD}/" + "".join(f"; {f}" for f in faults)
-        )
+    if sum(map(len, parts)) < config.clip_samples:
+        raise DatasetError("; ".join([f"less than one clip of {split} noise: {NOISE_REMEDY}", *faults]))
+    if faults:
+        tell(f"{len(faults)} of {len(index.attrs['noise'])} noise recordings left out: {faults[0]}")
     return np.round(np.concatenate(parts) * 32767).astype(np.int16)
+
+
+@functools.cache
+def tell(line: str) -> None:
+    """Print a line, once, and only in the main process: the workers of a sweep load the same recordings."""
+    if multiprocessing.current_process().name == "MainProcess":
+        print(line, flush=True)

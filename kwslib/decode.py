@@ -12,6 +12,8 @@ import numpy as np
 
 from kwslib.tflite_graph import WEIGHTED_OPS, describe, storage
 
+_FEWEST_WEIGHTS = 256  # a DECODE costs more bytes than a smaller tensor can save
+
 
 class DecodeMissingError(RuntimeError):
     """The tflite-micro package lacks the tools for DECODE; the message says what to do."""
@@ -21,13 +23,13 @@ class DecodeError(ValueError):
     """A model cannot be packed; the message says what is needed."""
 
 
-def pack_pruned(tflite: bytes, fewest_weights: int = 256) -> bytes:
+def pack_pruned(tflite: bytes) -> bytes:
     """Pack the weights of a pruned model; returns the content of a .tflite file that only TFLM runs.
 
     A weight tensor (convolution, depthwise, dense) of n weights, of which m are not zero, becomes n / 8 bytes of mask
     and 16 + m bytes of values, and a TFLM_DECODE operator that unpacks it before its user; that costs some
-    hundred bytes more in the file. Tensors below `fewest_weights`, and those for which the file would not get
-    smaller, are left alone; if none is left, `tflite` comes back. Outputs stay equal, bit by bit.
+    hundred bytes more in the file. Small tensors, and others for which the file would not get smaller, are left alone;
+    if none is left, `tflite` comes back. Outputs stay equal, bit by bit.
 
     The tensor arena must hold the largest unpacked tensor besides the activations of its user (TFLM can be given other
     memory for it, `alt_decompression_memory_size`; the arena then grows by the operators' own data only).
@@ -46,7 +48,7 @@ def pack_pruned(tflite: bytes, fewest_weights: int = 256) -> bytes:
     saved = {
         index: tensor.size - sum(map(len, _encoded(tensor.data)))
         for index, tensor in weights.items()
-        if tensor.data is not None and tensor.size >= fewest_weights
+        if tensor.data is not None and tensor.size >= _FEWEST_WEIGHTS
     }
     # The first DECODE also brings its operator code: begin with the tensor that saves most.
     order = sorted((index for index in saved if saved[index] > 0), key=saved.get, reverse=True)

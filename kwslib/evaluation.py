@@ -11,17 +11,15 @@ class EvaluationError(ValueError):
     """Labels, predictions or counts do not fit together; the message says what is needed."""
 
 
-def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of a share: `(low, high)` as fractions.
+def wilson_interval(correct: int, n: int) -> tuple[float, float]:
+    """Wilson score interval of a share, 95 %: `(low, high)` as fractions.
 
     `correct` out of `n` clips, `n` at least 1. Unlike the normal approximation it stays inside 0..1 and is honest
     near 0 and 1 (Wilson 1927, JASA 22; Brown, Cai and DasGupta 2001, Statistical Science 16).
     """
     if not (n >= 1 and 0 <= correct <= n):
         raise EvaluationError(f"{correct} correct of {n} clips: needed is 1 clip or more and 0 to n correct ones")
-    if not 0 < confidence < 1:
-        raise EvaluationError(f"confidence = {confidence!r}: allowed is between 0 and 1, such as 0.95")
-    z = ndtri((1 + confidence) / 2)
+    z = ndtri(0.975)
     share = correct / n
     centre = share + z**2 / (2 * n)
     half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))

@@ -118,19 +118,17 @@ def fit_normalisation(config: FeatureConfig, clips: np.ndarray) -> FeatureConfig
     return config.replace(normalisation="per_band", mean=mean, std=std)
 
 
-def dataset_features(
-    index: pd.DataFrame, config: FeatureConfig, *, resample: bool = False, n_jobs: int = 2, refresh: bool = False
-):
+def dataset_features(index: pd.DataFrame, config: FeatureConfig, *, resample: bool = False, refresh: bool = False):
     """Features of every clip of an index, from the cache if they were computed before.
 
-    The cache is keyed by the settings and the content of the files; `refresh` computes them again. Returns
+    The cache is keyed by the settings and the content of the files; `refresh` computes them again. With `resample`
+    recordings of another sample rate are converted, not left out. Returns
     `(features, good, report)`: float32 [n_good, frames, bands], and the rows and the report as `dataset.load_clips`
     gives them.
     """
     transform = functools.partial(batch_features, config=config)
     depends_on = {"features": config.to_dict()}
-    options = {"resample": resample, "n_jobs": n_jobs, "refresh": refresh}
-    return dataset.map_clips("features", transform, depends_on, index, config, **options)
+    return dataset.map_clips("features", transform, depends_on, index, config, resample=resample, refresh=refresh)
 
 
 def window_function(config: FeatureConfig) -> np.ndarray:
@@ -154,14 +152,18 @@ def mel_filters(config: FeatureConfig) -> np.ndarray:
     )
 
 
+def dct_matrix(config: FeatureConfig) -> np.ndarray:
+    """Orthonormal DCT-II: float64 [coefficients, mel_bands]."""
+    return scipy.fft.dct(np.eye(config.mel_bands), type=2, norm="ortho", axis=0)[: config.coefficients]
+
+
 @functools.lru_cache(maxsize=16)
 def _tables(config: FeatureConfig):
     """Window, transposed mel filters and DCT matrix (None for log-mel) of the batched path."""
     mel = np.ascontiguousarray(mel_filters(config).T)
     if config.kind != "mfcc":
         return window_function(config), mel, None
-    dct = scipy.fft.dct(np.eye(config.mel_bands), type=2, norm="ortho", axis=0)[: config.coefficients]
-    return window_function(config), mel, np.ascontiguousarray(dct.T, dtype=np.float32)
+    return window_function(config), mel, np.ascontiguousarray(dct_matrix(config).T, dtype=np.float32)
 
 
 def _checked(clips: np.ndarray, config: FeatureConfig) -> np.ndarray:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kwslib import augment, cache
-from kwslib.config import ConfigError, _check, _Json
+from kwslib.config import ConfigError, Settings, check
 from kwslib.material import recordings
 from kwslib.training import Experiment, Run, train
 
@@ -19,7 +19,7 @@ _PREDICT = 500  # clips at a time
 
 
 @dataclass(frozen=True)
-class TuneConfig(_Json):
+class TuneConfig(Settings):
     """How a network is fine-tuned: Adam, cosine down to 0; the outputs of a teacher are part of the target."""
 
     epochs: int = 8
@@ -30,11 +30,11 @@ class TuneConfig(_Json):
 
     def __post_init__(self):
         self._fix_types()
-        _check(self, "epochs", "1 to 1000", low=1, high=1000)
-        _check(self, "bank_epochs", "1 to 100", low=1, high=100)
-        _check(self, "batch_size", "1 to 10000", low=1, high=10000)
-        _check(self, "learning_rate", "1e-7 to 1", low=1e-7, high=1)
-        _check(self, "teacher_share", "0 to 1", low=0, high=1)
+        check(self, "epochs", "1 to 1000", low=1, high=1000)
+        check(self, "bank_epochs", "1 to 100", low=1, high=100)
+        check(self, "batch_size", "1 to 10000", low=1, high=10000)
+        check(self, "learning_rate", "1e-7 to 1", low=1e-7, high=1)
+        check(self, "teacher_share", "0 to 1", low=0, high=1)
 
 
 def bank(experiment: Experiment, data: str, epochs: int) -> tuple[np.ndarray, np.ndarray]:

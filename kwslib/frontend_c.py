@@ -13,7 +13,6 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
-import scipy.fft
 
 from kwslib import cache, features
 from kwslib.config import MFCC_FEATURES, PAPER_FEATURES, ConfigError, FeatureConfig
@@ -88,7 +87,7 @@ def tables(config: FeatureConfig) -> dict[str, np.ndarray]:
         "frontend_mel_weights": np.concatenate([r[f : f + 4 * q] for r, (f, q) in zip(padded, ranges, strict=True)]),
     }
     if config.kind == "mfcc":
-        dct = scipy.fft.dct(np.eye(config.mel_bands), type=2, norm="ortho", axis=0)[: config.coefficients]
+        dct = features.dct_matrix(config)
         found["frontend_dct_weights"] = np.pad(dct, ((0, 0), (0, padded_bands(config) - config.mel_bands)))
     if config.normalisation == "per_band":
         if not config.mean:

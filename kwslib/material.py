@@ -9,6 +9,7 @@ import pandas as pd
 
 from kwslib import augment, cache, dataset, features, quantize, synthetic
 from kwslib.config import FeatureConfig, TaskConfig
+from kwslib.dataset import DatasetError
 
 CALIBRATION_PER_CLASS = 30  # training clips of every class that set the int8 ranges
 
@@ -35,16 +36,18 @@ def recordings(data: str, task: TaskConfig, front_end: FeatureConfig) -> Recordi
     """Load everything that training and evaluation need; kept in memory for the next experiment, cached on disk.
 
     Real recordings are joined by synthetic words (`synthetic.make_words`) as further training material; validation
-    and test hold recordings of `data` only. Raises what `dataset.load_index` raises.
+    and test hold recordings of `data` only. Raises what `dataset.load_index` raises, and DatasetError for a class
+    without a readable clip in a split.
     """
     index = dataset.load_index(data, task, front_end)
-    noise = dataset.load_noise(index, "training", front_end.sample_rate_hz)
+    noise = dataset.load_noise(index, "training", front_end)
+    _check_classes(index)
     index["synthetic"] = False
     training = index[index.split == "training"]
     recorded = training[training.label != "silence"]
     if data != "synthetic":
         recorded = pd.concat([recorded, _spoken_words(task)], ignore_index=True)
-    clips, good, _ = dataset.load_clips(recorded, front_end)
+    clips, good = _loaded(recorded, front_end)
     labels = np.array([task.labels.index(label) for label in good.label])
     pool = augment.TrainingPool(clips, labels, good.word.to_numpy(), good.synthetic.to_numpy(bool), noise)
 
@@ -52,7 +55,7 @@ def recordings(data: str, task: TaskConfig, front_end: FeatureConfig) -> Recordi
         front_end = features.fit_normalisation(front_end, clips[np.flatnonzero(~pool.synthetic)[::4]])
     evaluation = {}
     for split in ("validation", "testing"):
-        wave, rows, _ = dataset.load_clips(dataset.select(index, task, split), front_end)
+        wave, rows = _loaded(dataset.select(index, task, split), front_end)
         truth = np.array([task.labels.index(label) for label in rows.label])
         evaluation[split] = (features.batch_features(wave, front_end)[..., None], truth)
     digest = hashlib.sha256()
@@ -85,14 +88,46 @@ def sample_clips(data: str, task: TaskConfig, front_end: FeatureConfig, n_clips:
     turn = rows.groupby("label").cumcount()
     place = rows.label.map(task.labels.index)
     rows = rows.iloc[np.lexsort((place, turn))[:n_clips]]
-    clips, good, _ = dataset.load_clips(rows, front_end)
+    clips, good = _loaded(rows, front_end)
     return features.batch_features(clips, front_end), good.label.tolist()
 
 
 def _calibration(training, front_end, per_class, seed, classes=()):
     chosen = quantize.calibration_clips(training.label.to_numpy(), per_class, seed, classes)
-    clips, _, _ = dataset.load_clips(training.iloc[chosen], front_end)
+    clips, _ = _loaded(training.iloc[chosen], front_end)
     return features.batch_features(clips, front_end)[..., None]
+
+
+def _check_classes(index: pd.DataFrame) -> None:
+    """Refuse recordings without a word that is no keyword, or without silence, in a split."""
+    remedies = {
+        "unknown": "add a sub-folder of other words, said by several speakers",
+        "silence": dataset.NOISE_REMEDY,
+    }
+    for split in dataset.SPLITS:
+        for label, remedy in remedies.items():
+            if not ((index.split == split) & (index.label == label)).any():
+                raise DatasetError(f"{index.attrs['dataset']}: no {split} clips of {label!r}: {remedy}")
+
+
+def _loaded(rows: pd.DataFrame, front_end: FeatureConfig) -> tuple[np.ndarray, pd.DataFrame]:
+    """Clips int16 [n, clip_samples] and their rows; a line says how many could not be read, and what ails the first.
+
+    Raises DatasetError if none is left of a label in a split.
+    """
+    clips, good, report = dataset.load_clips(rows, front_end)
+    lost = rows.drop(good.index)
+    if lost.empty:
+        return clips, good
+    kinds = [name for name in ("split", "label", "synthetic") if name in rows]
+    left = set(good[kinds].itertuples(index=False, name=None))
+    gone = lost[[kind not in left for kind in lost[kinds].itertuples(index=False, name=None)]]
+    first = (lost if gone.empty else gone).iloc[0]
+    said = f"the first: {first.path}: {report[report.path == first.path].problem.iloc[-1]}"
+    if len(gone):
+        raise DatasetError(f"no {first.split} clip of {first.label!r} can be read, {said}")
+    dataset.tell(f"{len(lost)} of {len(rows)} clips cannot be read and are left out, {said}")
+    return clips, good
 
 
 def _spoken_words(task: TaskConfig) -> pd.DataFrame:

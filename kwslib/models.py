@@ -49,7 +49,7 @@ def ds_cnn(shape, classes: int):
     return tf_keras.Model(inputs, _head(_pooled(x), classes), name="ds_cnn")
 
 
-def tc_resnet(shape, classes: int, width: float = 2.0, kernel: int = 7, dropout: float = 0.3):
+def tc_resnet(shape, classes: int, width: float = 2.0, kernel: int = 7):
     """Temporal convolution network after TC-ResNet8 (Choi et al. 2019): bands are channels, convolution over time only.
 
     A weight vector lies along the channels, the layout that SIMD dot products want. Three residual blocks halve the
@@ -69,7 +69,7 @@ def tc_resnet(shape, classes: int, width: float = 2.0, kernel: int = 7, dropout:
         y = _normalised(layers.Conv2D(channels, (kernel, 1), name=f"block{number}_conv2", **options), y, relu=False)
         x = _normalised(layers.Conv2D(channels, 1, strides=2, name=f"block{number}_skip", **options), x)
         x = layers.ReLU(name=f"block{number}_relu")(layers.Add(name=f"block{number}_add")([x, y]))
-    x = layers.Dropout(dropout, name="drop")(_pooled(x))
+    x = layers.Dropout(0.3, name="drop")(_pooled(x))
     return tf_keras.Model(inputs, _head(x, classes), name="tc_resnet")
 
 
@@ -127,15 +127,17 @@ def _check_own(network, name: str, shape, classes: int) -> None:
 def count(network) -> dict[str, int]:
     """Parameters and multiply-accumulates of one inference, counted from the Keras graph.
 
-    Batch normalisation counts as the one bias per channel that it leaves once it is folded into the convolution
-    before it. A multiply-accumulate is one weight applied at one output position, padding included.
+    Batch normalisation counts as the one bias per channel that it leaves once it is folded into the layer before it,
+    which may have that bias already. A multiply-accumulate is one weight applied at one output position, padding
+    included.
     """
     from tf_keras import layers
 
     params = macs = 0
     for layer in network.layers:
         if isinstance(layer, layers.BatchNormalization):
-            params += layer.beta.shape[0]
+            before = layer.inbound_nodes[0].inbound_layers
+            params += 0 if getattr(before, "use_bias", False) else layer.moving_mean.shape[0]
             continue
         weights = [int(np.prod(weight.shape)) for weight in layer.weights]
         params += sum(weights)

@@ -33,16 +33,13 @@ class ParallelError(RuntimeError):
     """Jobs could not run: no cluster, a missing package, or a process that died; the message says what to do."""
 
 
-def run_parallel(
-    function: Callable, arguments: Sequence[tuple], n_jobs: int, scheduler: str | None = None
-) -> Iterator[tuple[int, object]]:
+def run_parallel(function: Callable, arguments: Sequence[tuple], n_jobs: int) -> Iterator[tuple[int, object]]:
     """Call `function(*arguments[n])` for every n, `n_jobs` at a time; yield `(n, result)` as they end.
 
-    With `scheduler` ("tcp://host:8786") the jobs run on all workers of that Dask cluster, whatever `n_jobs` says; see
-    `sweep` for what a cluster needs. An exception is raised here; jobs that have not begun are then dropped, and
-    processes of this machine ended. Raises ParallelError if a process dies twice over the same job.
+    An exception is raised here; jobs that have not begun are then dropped, and the processes ended. Raises
+    ParallelError if a process dies twice over the same job.
     """
-    for number, result, error in outcomes(function, arguments, n_jobs, scheduler):
+    for number, result, error in outcomes(function, arguments, n_jobs):
         if error is not None:
             raise error
         yield number, result
@@ -53,6 +50,8 @@ def outcomes(
 ) -> Iterator[tuple[int, object, BaseException | None]]:
     """As `run_parallel`, but yield `(n, result, error)` and go on after an error (`result` is then None).
 
+    With `scheduler` ("tcp://host:8786") the jobs run on all workers of that Dask cluster, whatever `n_jobs` says; see
+    `sweep` for what a cluster needs.
     When a process dies, the jobs that it may have been at run again, one by one: only that which kills another process
     has failed.
     """
@@ -154,7 +153,7 @@ def _client(scheduler: str):
     try:
         from distributed import Client
     except ImportError:
-        message = f'scheduler = {scheduler!r} needs the package distributed: pip install "kwslib[cluster]"'
+        message = f"scheduler = {scheduler!r} needs the package distributed: pip install distributed"
         raise ParallelError(message) from None
     try:
         place = urlsplit(scheduler)

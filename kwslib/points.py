@@ -13,7 +13,6 @@ from kwslib import (
     evaluation,
     interpreters,
     material,
-    models,
     pruning,
     quantize,
     sweep,
@@ -203,6 +202,5 @@ def _some(x):
 def _sparsity(network, experiment):
     """Share of the dense network's kernel weights that are zero or gone."""
     table = pruning.layer_sparsity(network)
-    shape, classes = experiment.features.shape, len(experiment.task.labels)
-    dense = pruning.layer_sparsity(models.build(experiment.model, shape, classes, **experiment.options))
+    dense = pruning.layer_sparsity(experiment.build())
     return float(1 - (np.sum(table.weights) - np.sum(table.zeros)) / np.sum(dense.weights))

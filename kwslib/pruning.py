@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from kwslib import removal
-from kwslib.config import ConfigError, _check, _Json
+from kwslib.config import Settings, check
 from kwslib.masks import GRANULARITIES, Part, Unit, group_numbers, new_masks
 
 _FEWEST_UPDATES = 4  # mask updates on the ramp, where there are so many steps
@@ -21,7 +21,7 @@ class PruneError(ValueError):
 
 
 @dataclass(frozen=True)
-class PruneConfig(_Json):
+class PruneConfig(Settings):
     """Which groups of weights are set to zero, how many, and how fast while training.
 
     2:4 is the same for every `norm` and `scope`. "filter" rounds to the nearest multiple of `round_to`.
@@ -38,17 +38,15 @@ class PruneConfig(_Json):
 
     def __post_init__(self):
         self._fix_types()
-        _check(self, "granularity", ", ".join(map(repr, GRANULARITIES)), choices=GRANULARITIES)
+        check(self, "granularity", ", ".join(map(repr, GRANULARITIES)), choices=GRANULARITIES)
         if self.granularity == "2:4":
-            _check(self, "sparsity", "0.5 for granularity '2:4'", choices=(0.5,))
-        _check(self, "sparsity", "0 to 0.99", low=0, high=0.99)
-        _check(self, "norm", "'l1' or 'l2'", choices=("l1", "l2"))
-        _check(self, "scope", "'layer' or 'global'", choices=("layer", "global"))
-        if not all(isinstance(name, str) for name in self.skip):
-            raise ConfigError(f"PruneConfig.skip = {self.skip!r}: allowed is names of layers")
-        _check(self, "round_to", "1 to 256", low=1, high=256)
-        _check(self, "ramp_end", "0 to 1", low=0, high=1)
-        _check(self, "update_steps", "1 to 100000", low=1, high=100000)
+            check(self, "sparsity", "0.5 for granularity '2:4'", choices=(0.5,))
+        check(self, "sparsity", "0 to 0.99", low=0, high=0.99)
+        check(self, "norm", "'l1' or 'l2'", choices=("l1", "l2"))
+        check(self, "scope", "'layer' or 'global'", choices=("layer", "global"))
+        check(self, "round_to", "1 to 256", low=1, high=256)
+        check(self, "ramp_end", "0 to 1", low=0, high=1)
+        check(self, "update_steps", "1 to 100000", low=1, high=100000)
 
     @property
     def label(self) -> str:

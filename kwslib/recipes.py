@@ -4,6 +4,7 @@ Keywords and a network of one's own stand in the place of the paper's: `task` an
 """
 
 import ast
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,13 +61,15 @@ QUICK = Effort(
 def task(keywords: str) -> TaskConfig:
     """The task of keywords such as "yes,no,left,right": `PAPER6` or `KWS10` where they are theirs, or one of their own.
 
-    Its name is "own" and the number of classes, with unknown and silence. Raises ConfigError for words twice and none.
+    Its name is "own", the number of classes (with unknown and silence) and a digest of the words, such as "own6_3fa1".
+    Raises ConfigError for words twice and none.
     """
     words = tuple(filter(None, (word.strip() for word in keywords.split(","))))
     for known in (config.PAPER6, config.KWS10):
         if words == known.keywords:
             return known
-    own = TaskConfig(name=f"own{len(words) + 2}", keywords=words)
+    digest = hashlib.sha256(",".join(words).encode()).hexdigest()[:4]
+    own = TaskConfig(name=f"own{len(words) + 2}_{digest}", keywords=words)
     TASKS[own.name] = own
     return own
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kwslib.cache import PROJECT_FOLDER
 from kwslib.config import ConfigError
+from kwslib.download import VERSIONS
 from kwslib.interpreters import captured_stderr
 
 _SHOWN = ("tensorflow", "tf-keras", "tflite-micro", "ai-edge-litert", "librosa", "numpy")
@@ -30,7 +31,8 @@ class Session:
 def start(mode: str, data: str, results: str, seed: int) -> Session:
     """Check the settings, fix all seeds, set the figure style, and print versions, data set and mode.
 
-    `results` is taken from the project's folder unless absolute. Raises ConfigError for another mode.
+    `results` and a folder of recordings are taken from the project's folder unless absolute. Raises ConfigError for
+    another mode.
     """
     if mode not in ("quick", "full"):
         raise ConfigError(f"MODE = {mode!r}: allowed is 'quick' or 'full'")
@@ -46,6 +48,8 @@ def start(mode: str, data: str, results: str, seed: int) -> Session:
     plotting.use_style()
     versions = ", ".join(f"{name} {_version(name)}" for name in _SHOWN)
     print(f"Python {platform.python_version()}, {versions}")
+    if data not in ("synthetic", *VERSIONS):
+        data = str(PROJECT_FOLDER / data)
     print(f"mode {mode}, data set {Path(data).name}, seed {seed}, results in {results}")
     return Session(mode, data, PROJECT_FOLDER / results)
 

@@ -8,13 +8,11 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import soundfile
 
-from kwslib import cache, dataset
+from kwslib import dataset
 from kwslib.config import FeatureConfig, TaskConfig
 
 SNRS_DB = (10, 20, 30)
@@ -75,19 +73,24 @@ def make_stream(
 
     Every clip is used once before any is used again, words in turn. The spoken part of a clip is brought to the mean
     power LEVEL ** 2, and the noise of a scene to one that is `snr_db` below. `minutes` is rounded up to whole scenes.
-    Raises StreamError, and DatasetError for recordings that cannot be used.
+    Raises StreamError, also for a split without keywords or other words, and DatasetError for recordings that cannot be
+    used.
     """
     if split not in dataset.SPLITS:
         raise StreamError(f"split {split!r}: there are {', '.join(dataset.SPLITS)}")
     if not minutes > 0:
         raise StreamError(f"minutes = {minutes!r}: needed is more than 0")
     index = dataset.load_index(data, task, front_end)
-    noise = dataset.load_noise(index, split, front_end.sample_rate_hz).astype(np.float32)
+    noise = dataset.load_noise(index, split, front_end).astype(np.float32)
     spoken = index[(index.split == split) & (index.label != "silence")]
     clips, rows, _ = dataset.load_clips(spoken, front_end)
     rows = rows.reset_index(drop=True)
     rng = np.random.default_rng([seed, dataset.SPLITS.index(split)])
     is_keyword = rows.label.isin(task.keywords)
+    for kind, words in ((True, "keywords"), (False, "words that are no keywords")):
+        if not (is_keyword == kind).any():
+            name = index.attrs["dataset"]
+            raise StreamError(f"{name}: no {split} clips of {words} can be read; add recordings of several speakers")
     decks = {kind: _deck(rows.word[is_keyword == kind], rng) for kind in (True, False)}
 
     size = SCENE_S * front_end.sample_rate_hz
@@ -130,16 +133,6 @@ def cut(stream: Stream, start_s: float, seconds: float) -> Stream:
     words = stream.words[(stream.words.end > first) & (stream.words.end <= last)].reset_index(drop=True)
     words = words.assign(start=(words.start - first).clip(lower=0), end=words.end - first)
     return replace(stream, audio=stream.audio[first:last], words=words, scenes=stream.scenes[:0])
-
-
-def write_stream(stream: Stream, path: str | Path) -> tuple[Path, Path]:
-    """Write PATH.wav (16 bits, mono) and PATH.csv, the table of words."""
-    wav, csv = Path(path).with_suffix(".wav"), Path(path).with_suffix(".csv")
-    with cache.replacing(wav) as temporary:
-        soundfile.write(temporary, stream.audio, stream.sample_rate_hz, subtype="PCM_16")
-    with cache.replacing(csv) as temporary:
-        stream.words.to_csv(temporary, index=False)
-    return wav, csv
 
 
 def _deck(words: pd.Series, rng):

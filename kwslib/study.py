@@ -73,15 +73,15 @@ def assess_all(runs: Sequence[training.Run], data: str, folder: str | Path, n_jo
     return pd.concat(tables, ignore_index=True), list(predicted)
 
 
-def recalls(runs: Sequence[training.Run], predicted: Sequence[dict], data: str, fmt: str = "int8") -> pd.DataFrame:
-    """Recall of every class for every run, `predicted` as `assess_all` gives it.
+def recalls(runs: Sequence[training.Run], predicted: Sequence[dict], data: str) -> pd.DataFrame:
+    """Recall of every class for every run in int8, `predicted` as `assess_all` gives it.
 
     Columns: dataset, task, model, training, seed, label, n, recall, ci_low, ci_high (95 %, Wilson).
     """
     parts = []
     for run, classes in zip(runs, predicted, strict=True):
         names = np.array(run.experiment.task.labels)
-        table = evaluation.recall_table(names, names[run.test(data)[1]], names[classes[fmt]])
+        table = evaluation.recall_table(names, names[run.test(data)[1]], names[classes["int8"]])
         facts = {"dataset": run.dataset, "task": run.experiment.task.name, "model": run.experiment.label}
         facts |= {"training": run.experiment.train.name, "seed": run.experiment.seed}
         parts.append(table.assign(**facts)[[*facts, *table.columns]])
@@ -98,7 +98,7 @@ def spread(table: pd.DataFrame, names: Sequence[str], values: Sequence[str]) -> 
 
 
 def front(table: pd.DataFrame, cost: str, value: str) -> pd.DataFrame:
-    """The rows that no other row beats: none costs at most as much and has a higher value. Sorted by cost."""
+    """The front: no other row has at least its value for at most its cost (the first of equal rows). Sorted by cost."""
     ordered = table.sort_values([cost, value], ascending=[True, False])
     best = ordered[value].cummax().shift(fill_value=-np.inf)
     return ordered[ordered[value] > best]

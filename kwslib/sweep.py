@@ -6,8 +6,8 @@
 
     table = sweep.run(point, sweep.grid(model="ds_cnn", sparsity=[0.5, 0.8], seed=[0, 1, 2]), folder, version=1)
 
-Several machines: on one start `dask scheduler`, on each `dask worker tcp://HOST:8786 --nworkers 4 --nthreads 1` (from
-`pip install "kwslib[cluster]"`; one thread, as TensorFlow has one graph builder a process), and give
+Several machines: on one start `dask scheduler`, on each `dask worker tcp://HOST:8786 --nworkers 4 --nthreads 1` (Dask
+is installed with the rest; one thread, as TensorFlow has one graph builder a process), and give
 `scheduler="tcp://HOST:8786"`. Every worker needs the same versions of Python, of the packages and of this project,
 and the recordings and caches under the same path: a shared folder, or one of its own named by KWS_CACHE, where
 trained networks are then made again. Results travel back and are written where `run` was called, so `folder` need not

@@ -18,18 +18,22 @@ import numpy as np
 import soundfile
 
 from kwslib.cache import PROJECT_FOLDER
+from kwslib.config import KWS10
 from kwslib.dataset import NOISE_WORD, DatasetError, which_set
 from kwslib.download import building
 from kwslib.espeak import ENGLISH, FOREIGN, Engine, SpeechError, timbres
 
 VERSION = 1  # raise it when the same settings make other clips
 RATE_HZ = 16000
-KEYWORDS = ("yes", "no", "up", "down", "left", "right", "stop", "go")
+KEYWORDS = KWS10.keywords
 _WORDS = Path(__file__).with_name("words.txt").read_text(encoding="utf-8").split()
-EXTRA_WORDS = tuple(_WORDS)  # the 35 words of Speech Commands first, then common words of one to three syllables
-UNKNOWN_WORDS = EXTRA_WORDS[8:35] + EXTRA_WORDS[35::30]
+EXTRA_WORDS = tuple(_WORDS)  # KEYWORDS, the other 27 words of Speech Commands, common words of one to three syllables
+_COMMANDS = EXTRA_WORDS[:35]  # the words of Speech Commands
+_BABBLE = EXTRA_WORDS[len(KEYWORDS) :]
+UNKNOWN_WORDS = _COMMANDS[len(KEYWORDS) :] + EXTRA_WORDS[35::30]
 NOISES = ("white", "pink", "brown", "mains_hum", "babble", "clicks", "running_tap")
 NOISE_SECONDS = 20
+_SEED = 0  # of every draw
 _CHUNKS = 4  # fixed, so that the clips do not depend on the number of processors
 _SPLIT_CYCLE = ("training",) * 4 + ("validation",) + ("training",) * 4 + ("testing",)
 
@@ -45,7 +49,7 @@ class Speaker:
     pitch_range: int  # 0 to 100
 
 
-def make_dataset(folder: str | Path, *, n_clips: int = 3000, seed: int = 0) -> Path:
+def make_dataset(folder: str | Path, *, n_clips: int = 3000) -> Path:
     """Make the embedded data set: two thirds keywords, one third other words, and noise recordings of 20 s.
 
     120 speakers, split 80/10/10 percent; no timbre is in two splits. The same settings give the same bytes.
@@ -60,8 +64,7 @@ def make_dataset(folder: str | Path, *, n_clips: int = 3000, seed: int = 0) -> P
     for number in range(n_unknown):
         word = UNKNOWN_WORDS[number % len(UNKNOWN_WORDS)]
         counts[word] = counts.get(word, 0) + 1
-    speakers = draw_speakers(120, seed=seed)
-    return _make(Path(folder), counts, speakers, seed=seed, noises=NOISES)
+    return _make(Path(folder), counts, draw_speakers(120), NOISES)
 
 
 def make_words(
@@ -71,7 +74,6 @@ def make_words(
     n_speakers: int = 300,
     clips_per_word: int = 8,
     clips_per_keyword: int = 60,
-    seed: int = 0,
 ) -> Path:
     """Make many different words as extra training material beside real recordings: all speakers are in training.
 
@@ -81,16 +83,15 @@ def make_words(
     if not words or min(n_speakers, clips_per_word, clips_per_keyword) < 1:
         raise DatasetError("make_words needs at least one word, one clip for each and one speaker")
     counts = {word: clips_per_keyword if word in KEYWORDS else clips_per_word for word in words}
-    speakers = draw_speakers(n_speakers, seed=seed, splits=("training",), foreign=True)
-    return _make(Path(folder), counts, speakers, seed=seed, noises=())
+    return _make(Path(folder), counts, draw_speakers(n_speakers, splits=("training",), foreign=True), ())
 
 
-def draw_speakers(n: int, *, seed: int, splits: Sequence[str] = _SPLIT_CYCLE, foreign: bool = False) -> list[Speaker]:
+def draw_speakers(n: int, *, splits: Sequence[str] = _SPLIT_CYCLE, foreign: bool = False) -> list[Speaker]:
     """Draw `n` speakers whose splits (by `dataset.which_set`) go round `splits`; a family of timbres keeps its split.
 
     With `foreign` every third speaker has a voice of another language.
     """
-    rng = np.random.default_rng([seed, n])
+    rng = np.random.default_rng([_SEED, n])
     families = timbres()
     names = sorted(families)
     rng.shuffle(names)
@@ -105,7 +106,7 @@ def draw_speakers(n: int, *, seed: int, splits: Sequence[str] = _SPLIT_CYCLE, fo
         used[split] += 1
         settings = (f"{accent}+{variant}", *(int(v) for v in rng.integers((95, 20, 20), (200, 80, 90))))
         attempt = 0
-        while which_set(key := _key(seed, number, settings, attempt)) != split:
+        while which_set(key := _key(_SEED, number, settings, attempt)) != split:
             attempt += 1
         speakers.append(Speaker(key, *settings))
     return speakers
@@ -115,12 +116,12 @@ def _key(*parts) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
 
 
-def _make(folder: Path, counts: dict[str, int], speakers: list[Speaker], *, seed: int, noises: Sequence[str]) -> Path:
+def _make(folder: Path, counts: dict[str, int], speakers: list[Speaker], noises: Sequence[str]) -> Path:
     """Speak `counts[word]` clips of every word into a folder beside `folder`, then put it in place."""
     settings = {
         "made_by": "kwslib.synthetic",
         "version": VERSION,
-        "seed": seed,
+        "seed": _SEED,
         "words": counts,
         "speakers": [asdict(speaker) for speaker in speakers],
         "noises": list(noises),
@@ -128,7 +129,7 @@ def _make(folder: Path, counts: dict[str, int], speakers: list[Speaker], *, seed
     if _is_complete(folder, settings):
         return folder
     with building(folder) as part:
-        _speak_all(part, counts, speakers, seed, noises)
+        _speak_all(part, counts, speakers, noises)
         (part / "manifest.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
     return folder
 
@@ -148,7 +149,7 @@ def _is_complete(folder: Path, settings: dict) -> bool:
     return False
 
 
-def _speak_all(part: Path, counts: dict[str, int], speakers: list[Speaker], seed: int, noises: Sequence[str]):
+def _speak_all(part: Path, counts: dict[str, int], speakers: list[Speaker], noises: Sequence[str]):
     """Share the clips out to speakers and the speakers to fresh processes, and show the progress."""
     from tqdm.auto import tqdm
 
@@ -159,17 +160,17 @@ def _speak_all(part: Path, counts: dict[str, int], speakers: list[Speaker], seed
         if word in KEYWORDS:
             turn = 0  # blocks of ten speakers hold every split, so that every keyword is in every split
         for _ in range(count):
-            while word in EXTRA_WORDS[:35] and speakers[turn % len(speakers)].voice.split("+")[0] in FOREIGN:
+            while word in _COMMANDS and speakers[turn % len(speakers)].voice.split("+")[0] in FOREIGN:
                 turn += 1
             tasks[turn % len(speakers)].append(word)
             turn += 1
     talks = [[asdict(speaker), words] for speaker, words in zip(speakers, tasks, strict=True) if words]
     chunks = [talks[first::_CHUNKS] for first in range(min(_CHUNKS, len(talks)))]
-    jobs = [{"folder": str(part), "seed": seed, "noises": [], "speakers": chunk} for chunk in chunks]
+    jobs = [{"folder": str(part), "noises": [], "speakers": chunk} for chunk in chunks]
     if noises:
         (part / NOISE_WORD).mkdir()
         talkers = [[asdict(speaker), []] for speaker in speakers[:12]]
-        jobs.insert(0, {"folder": str(part), "seed": seed, "noises": list(noises), "speakers": talkers})
+        jobs.insert(0, {"folder": str(part), "noises": list(noises), "speakers": talkers})
     with (
         tqdm(total=sum(counts.values()), desc="synthetic speech", unit="clip") as progress,
         ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1))) as pool,
@@ -202,13 +203,13 @@ def _work(job: dict):
     for fields, words in job["speakers"]:
         speaker = Speaker(**fields)
         for position, word in enumerate(words):
-            rng = np.random.default_rng([job["seed"], int(speaker.key, 16), zlib.crc32(word.encode()), position])
+            rng = np.random.default_rng([_SEED, int(speaker.key, 16), zlib.crc32(word.encode()), position])
             clip = _make_clip(_speak(engine, speaker, word, rng), rng)
             name = f"{speaker.key}_nohash_{words[:position].count(word)}.wav"
             soundfile.write(folder / word / name, clip, RATE_HZ, subtype="PCM_16")
     talkers = [Speaker(**fields) for fields, _ in job["speakers"]]
     for number, kind in enumerate(job["noises"]):
-        noise = _make_noise(kind, engine, talkers, np.random.default_rng([job["seed"], number]))
+        noise = _make_noise(kind, engine, talkers, np.random.default_rng([_SEED, number]))
         soundfile.write(folder / NOISE_WORD / f"{kind}.wav", noise, RATE_HZ, subtype="PCM_16")
 
 
@@ -272,7 +273,7 @@ def _make_noise(kind: str, engine: Engine, talkers: list[Speaker], rng: np.rando
         for talker in talkers:
             place = 0
             while place < n:
-                word = _speak(engine, talker, str(rng.choice(EXTRA_WORDS[8:])), rng)[: n - place]
+                word = _speak(engine, talker, str(rng.choice(_BABBLE)), rng)[: n - place]
                 noise[place : place + len(word)] += word / np.std(word)
                 place += len(word) + int(rng.integers(RATE_HZ // 4))
     else:

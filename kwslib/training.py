@@ -44,6 +44,10 @@ class Experiment:
         width = self.options.get("width")
         return self.model if width is None else f"{self.model}_w{width:g}"
 
+    def build(self):
+        """The network with new weights: a tf_keras model."""
+        return models.build(self.model, self.features.shape, len(self.task.labels), **self.options)
+
     def to_dict(self) -> dict:
         """Return the settings as JSON types."""
         parts = {"task": self.task.to_dict(), "features": self.features.to_dict(), "train": self.train.to_dict()}
@@ -66,9 +70,7 @@ class Run:
 
     def model(self):
         """Build the network and load the weights of the best epoch."""
-        experiment = self.experiment
-        shape, classes = experiment.features.shape, len(experiment.task.labels)
-        network = models.build(experiment.model, shape, classes, **experiment.options)
+        network = self.experiment.build()
         network.load_weights(self.weights)
         return network
 
@@ -143,13 +145,12 @@ def _fit(experiment: Experiment, material: Recordings, teacher):
     config = experiment.train
     tf_keras.utils.set_random_seed(experiment.seed)
     epochs = augment.Epochs(material.pool, experiment.task, material.front_end, config, experiment.seed)
-    shape, classes = material.front_end.shape, len(experiment.task.labels)
-    network = models.build(experiment.model, shape, classes, **experiment.options)
+    network = experiment.build()
     loss = tf_keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing)
     network.compile(_optimizer(config, epochs.batches), loss, metrics=["accuracy"])
     keeper = _keep_best(network, material.evaluation["validation"], config)
     batches = _sequence(epochs, teacher, config)
-    network.fit(batches, epochs=config.epochs, verbose=0, callbacks=[keeper], max_queue_size=8)
+    network.fit(batches, epochs=config.epochs, verbose=0, callbacks=[keeper])
     network.set_weights(keeper.weights)
     return network, keeper.rows, keeper.best_epoch
 

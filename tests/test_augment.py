@@ -29,7 +29,7 @@ def noise():
 
 @pytest.fixture(scope="module")
 def pool(noise):
-    """20 clips of each keyword, 60 of a frequent and 6 of a rare other word; 8 synthetic words and keywords each."""
+    """20 clips of each keyword, 60 of a frequent and 6 of a rare other word; synthetic: 40 words, 8 of each keyword."""
     rows = [("low", 0, False)] * 20 + [("mid", 1, False)] * 20
     rows += [("often", UNKNOWN, False)] * 60 + [("rare", UNKNOWN, False)] * 6
     rows += [(f"spoken{n}", UNKNOWN, True) for n in range(40)] + [("low", 0, True)] * 8 + [("mid", 1, True)] * 8
@@ -70,7 +70,8 @@ def test_the_synthetic_voice_speaks_keywords_too(pool):
     spoken = rows[rows >= 0][pool.synthetic[rows[rows >= 0]]]
     assert {0, 1, UNKNOWN} == set(pool.labels[spoken])
     keywords = pool.labels[spoken] < UNKNOWN
-    assert 0 < keywords.sum() <= 2 * (~keywords).sum()
+    others = round(config.OURS.synthetic_share * config.OURS.unknown_share * 20)
+    assert ((~keywords).sum(), keywords.sum()) == (others, others / 2)
     rows, _ = planned(pool, config.OURS.replace(synthetic_share=0.0))
     assert not pool.synthetic[rows[rows >= 0]].any()
 

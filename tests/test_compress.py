@@ -61,6 +61,14 @@ def test_nothing_is_done_twice(element, speech_folder):
     assert {path: os.stat(path).st_mtime_ns for path in folder.iterdir()} == before
 
 
+def test_formats_share_the_pruned_network(element, speech_folder):
+    folder = compress.cache.data_folder() / "cache" / "compressed"
+    compress.network(element, str(speech_folder))
+    before = set(folder.iterdir())
+    compress.network(dataclasses.replace(element, fmt="qat", qat_tune=QAT), str(speech_folder))
+    assert set(folder.iterdir()) == before
+
+
 def test_a_saved_variant_tells_how_it_was_made(element, speech_folder, small_run, tmp_path):
     row = {"dataset": small_run.dataset, "n_test": 30, "accuracy": 0.9, "ci_low": 0.8, "ci_high": 0.95}
     name = compress.save(element, str(speech_folder), row, tmp_path)
@@ -88,3 +96,9 @@ def test_a_missing_fine_tuning_is_refused(small_experiment):
         Variant(small_experiment, PruneConfig("element", 0.5))
     with pytest.raises(ConfigError, match=r"Variant.qat_tune is missing"):
         Variant(small_experiment, fmt="qat")
+
+
+@pytest.mark.parametrize("fmt", ["int4", "qat_", None])
+def test_other_formats_are_refused(small_experiment, fmt):
+    with pytest.raises(ConfigError, match=rf"Variant.fmt = {fmt!r}: allowed is 'float32', .*'int16x8', 'qat'"):
+        Variant(small_experiment, fmt=fmt, qat_tune=QAT)

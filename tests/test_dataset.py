@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,7 +21,8 @@ FEATURES = FeatureConfig()
 def own_cache(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("KWS_CACHE", str(folder))
-    return folder
+    with joblib.parallel_config(backend="sequential"):  # in this process, where a test may watch
+        yield folder
 
 
 def names(split, count):
@@ -39,7 +41,7 @@ def write(path, seconds=1.0, seed=0, **settings):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two keywords (10/4/4 clips), three other words (8/3/3, the first has twice as many), noise of 8 and 5 s."""
+    """Two keywords (10/4/4 clips), three other words (16/6/6 and twice 8/3/3), noise of 20 and 30 s: 94 files."""
     root = tmp_path / "speech"
     for word, counts in {
         "yes": (10, 4, 4),
@@ -69,9 +71,6 @@ def test_which_set_shares():
     splits = pd.Series([dataset.which_set(f"{number:08x}_nohash_0.wav") for number in range(4000)])
     shares = splits.value_counts(normalize=True)
     assert shares.to_dict() == pytest.approx({"training": 0.8, "validation": 0.1, "testing": 0.1}, abs=0.02)
-    assert dataset.which_set("anyone.wav", 0, 0) == "training"
-    assert dataset.which_set("anyone.wav", 100, 0) == "validation"
-    assert dataset.which_set("anyone.wav", 0, 101) == "testing"
 
 
 @pytest.mark.skipif(
@@ -98,6 +97,7 @@ def test_scan_reads_any_format_and_leaves_out_the_rest(folder):
     write(folder / ".git" / "ab_nohash_0.wav")
     write(folder / "stray.wav")
     (folder / "yes" / "notes.txt").write_text("not a recording")
+    (folder / "yes" / "ab_nohash_4.raw").write_bytes(bytes(32000))
     (folder / "LICENSE").write_text("CC BY 4.0")
     scanned = dataset.scan_folder(folder)
     assert len(scanned) == before + 3
@@ -118,6 +118,15 @@ def test_official_lists_have_the_last_word(folder):
     assert after[str(folder / "no" / name)] == "validation"  # another format than the list says
     changed = after[after != clips.set_index("path").split]
     assert len(changed) == 2
+
+
+def test_names_in_lists_may_hold_blanks_and_any_letter(folder):
+    for word in ("ice cream", "crème"):
+        write(folder / word / names("training", 1)[0])
+    lines = "".join(f"{word}/{names('training', 1)[0]} \n\n" for word in ("ice cream", "crème"))
+    (folder / "testing_list.txt").write_text(lines, encoding="utf-8")
+    scanned = dataset.scan_folder(folder)
+    assert set(scanned[scanned.word.isin(["ice cream", "crème"])].split) == {"testing"}
 
 
 def test_folders_without_recordings_are_refused(tmp_path):
@@ -201,7 +210,7 @@ def test_report_names_every_bad_file_and_the_others_are_loaded(folder):
     expected = faulty(folder)
     index = dataset.load_index(folder, TASK, FEATURES)
     index = index[index.label != "silence"]
-    clips, good, report = dataset.load_clips(index, FEATURES, n_jobs=1)
+    clips, good, report = dataset.load_clips(index, FEATURES)
     assert dict.fromkeys(report.path) == dict.fromkeys(sorted(expected))
     for path, problem in report.itertuples(index=False):
         assert expected[path] in problem
@@ -217,17 +226,17 @@ def test_a_source_of_bad_files_only_gives_no_clips(tmp_path):
     path = tmp_path / "a.wav"
     path.write_bytes(b"RIFF")
     index = pd.DataFrame({"path": [str(path), str(tmp_path / "missing.wav")], "start": [0, 0]})
-    clips, good, report = dataset.load_clips(index, FEATURES, n_jobs=1)
+    clips, good, report = dataset.load_clips(index, FEATURES)
     assert (clips.shape, len(good), len(report)) == ((0, FEATURES.clip_samples), 0, 2)
 
 
 def test_silence_clips_are_the_part_that_the_index_says(folder):
     index = dataset.load_index(folder, TASK, FEATURES)
     silence = index[(index.label == "silence") & (index.split == "validation")]
-    clips, good, _ = dataset.load_clips(silence, FEATURES, n_jobs=1)
+    clips, good, _ = dataset.load_clips(silence, FEATURES)
     assert len(good) == len(silence) > 0
     write(folder / dataset.NOISE_WORD / "fan.wav", 20, seed=99)
-    clips, good, _ = dataset.load_clips(silence, FEATURES, n_jobs=1)  # a changed recording is read again
+    clips, good, _ = dataset.load_clips(silence, FEATURES)  # a changed recording is read again
     for clip, row in zip(clips, good.itertuples(), strict=True):
         assert np.array_equal(clip, soundfile.read(row.path, dtype="int16")[0][row.start : row.start + len(clip)])
 
@@ -236,9 +245,9 @@ def test_silence_cut_from_noise_is_no_problem_to_report_but_a_shortened_recordin
     index = dataset.load_index(folder, TASK, FEATURES)
     silence = index[(index.label == "silence") & index.path.str.endswith("fan.wav")]
     assert 0 in set(silence.start)
-    assert dataset.load_clips(silence, FEATURES, n_jobs=1)[2].empty
+    assert dataset.load_clips(silence, FEATURES)[2].empty
     write(folder / dataset.NOISE_WORD / "fan.wav", 1.7)
-    clips, good, report = dataset.load_clips(silence, FEATURES, n_jobs=1)
+    clips, good, report = dataset.load_clips(silence, FEATURES)
     assert len(clips) == len(good) < len(silence)
     assert len(report) >= len(silence) - len(good)
     assert set(report.path) == {str(folder / dataset.NOISE_WORD / "fan.wav")}
@@ -246,14 +255,36 @@ def test_silence_cut_from_noise_is_no_problem_to_report_but_a_shortened_recordin
 
 def test_noise_of_the_splits_is_disjoint_and_complete(folder):
     index = dataset.load_index(folder, TASK, FEATURES)
-    parts = {split: dataset.load_noise(index, split, RATE_HZ) for split in dataset.SPLITS}
+    parts = {split: dataset.load_noise(index, split, FEATURES) for split in dataset.SPLITS}
     assert [len(part) for part in parts.values()] == [50 * RATE_HZ * share // 10 for share in (8, 1, 1)]
     fan = soundfile.read(folder / dataset.NOISE_WORD / "fan.wav", dtype="int16")[0]
     assert np.abs(parts["training"][: 16 * RATE_HZ] - fan[: 16 * RATE_HZ].astype(int)).max() <= 1
     assert np.abs(parts["validation"][: 2 * RATE_HZ] - fan[16 * RATE_HZ : 18 * RATE_HZ].astype(int)).max() <= 1
+
+
+def test_noise_that_is_missing_or_short_is_refused(folder):
+    index = dataset.load_index(folder, TASK, FEATURES)
     index.attrs["noise"] = [str(folder / "gone.wav")]
-    with pytest.raises(dataset.DatasetError, match=r"no background noise: put recordings into .*gone\.wav"):
-        dataset.load_noise(index, "training", RATE_HZ)
+    said = r"less than one clip of training noise: put recordings of 10 s or more into _background_noise_/; .*gone\.wav"
+    with pytest.raises(dataset.DatasetError, match=said):
+        dataset.load_noise(index, "training", FEATURES)
+    index.attrs["noise"] = [str(write(folder / "short.wav", 9.9))]
+    assert len(dataset.load_noise(index, "training", FEATURES)) == int(0.8 * 9.9 * RATE_HZ)
+    with pytest.raises(dataset.DatasetError, match=r"less than one clip of testing noise: [^;]*$"):
+        dataset.load_noise(index, "testing", FEATURES)
+
+
+def test_noise_of_another_rate_is_left_out_as_clips_are(folder, capsys):
+    path = write(folder / dataset.NOISE_WORD / "hum.wav", 20, rate_hz=8000)
+    index = dataset.load_index(folder, TASK, FEATURES)
+    assert len(dataset.load_noise(index, "testing", FEATURES)) == 5 * RATE_HZ
+    said = capsys.readouterr().out
+    assert said.startswith(f"1 of 3 noise recordings left out: {path}: 8000 Hz instead of 16000 Hz; convert it")
+    dataset.load_noise(index, "testing", FEATURES)
+    assert said.count("\n") == 1 and capsys.readouterr().out == ""  # said once
+    silence = index[(index.label == "silence") & (index.split == "testing")]
+    _, good, report = dataset.load_clips(silence, FEATURES)
+    assert set(report.path) == {str(path)} and set(good.path) == set(silence.path) - {str(path)}
 
 
 def test_cache_is_hit_until_a_file_changes(folder, own_cache, monkeypatch):
@@ -262,9 +293,9 @@ def test_cache_is_hit_until_a_file_changes(folder, own_cache, monkeypatch):
     reads = []
     real = dataset.read_clip
     monkeypatch.setattr(dataset, "read_clip", lambda path, *a, **k: reads.append(path) or real(path, *a, **k))
-    first, _, _ = dataset.load_clips(index, FEATURES, n_jobs=1)
+    first, _, _ = dataset.load_clips(index, FEATURES)
     assert len(reads) == len(index)
-    again, good, _ = dataset.load_clips(index, FEATURES, n_jobs=1)
+    again, good, _ = dataset.load_clips(index, FEATURES)
     assert len(reads) == len(index)
     assert np.array_equal(first, again)
     assert good.equals(index)
@@ -273,11 +304,11 @@ def test_cache_is_hit_until_a_file_changes(folder, own_cache, monkeypatch):
 
     changed = Path(index.path.iloc[3])
     write(changed, seed=99)
-    after, _, _ = dataset.load_clips(index, FEATURES, n_jobs=1)
+    after, _, _ = dataset.load_clips(index, FEATURES)
     assert len(reads) == 2 * len(index)
     assert [bool((a != b).any()) for a, b in zip(first, after, strict=True)] == [i == 3 for i in range(len(index))]
 
-    dataset.load_clips(index.iloc[::-1], FEATURES, n_jobs=1)
+    dataset.load_clips(index.iloc[::-1], FEATURES)
     assert len(reads) == 3 * len(index)  # another order is another entry
     entries = sorted(path.suffix for path in (own_cache / "cache" / "clips").iterdir())
     assert entries == [".json"] * 3 + [".npy"] * 3

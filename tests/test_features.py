@@ -183,7 +183,7 @@ def test_per_band_normalisation_is_fitted_on_clips():
     found = features.batch_features(clips, fitted)
     np.testing.assert_allclose(found.mean(axis=(0, 1)), 0, atol=1e-3)
     np.testing.assert_allclose(found.std(axis=(0, 1)), 1, atol=1e-3)
-    assert FeatureConfig.from_json(fitted.to_json()) == fitted
+    assert FeatureConfig.from_dict(fitted.to_dict()) == fitted
     by_paper = features.fit_normalisation(PAPER_FEATURES, clips)
     assert by_paper.normalisation == "per_band" and len(by_paper.mean) == 40
     silent = features.fit_normalisation(MFCC_FEATURES, np.zeros((3, 16000), np.float32))
@@ -222,6 +222,12 @@ def test_tables_for_the_board():
     assert (filters[:, 4000 * 512 // 16000 + 1 :] == 0).all()  # nothing above mel_high_hz
     # area of a Slaney filter is 1: an average over frequency; the narrow ones fall between the bins
     np.testing.assert_allclose(filters[20:].sum(axis=1) * 16000 / 512, 1, atol=0.1)
+
+
+def test_dct_matrix_is_orthonormal():
+    whole = features.dct_matrix(MFCC_FEATURES.replace(coefficients=40))
+    np.testing.assert_allclose(whole @ whole.T, np.eye(40), atol=1e-12)
+    np.testing.assert_array_equal(features.dct_matrix(MFCC_FEATURES), whole[:10])
 
 
 def test_comparison_with_librosa():

@@ -204,7 +204,7 @@ def test_quantization_saturates_and_rounds_halves_to_even(dtype):
 def recordings(speech_folder):
     """Clips of the synthesiser."""
     index = dataset.load_index(str(speech_folder), config.PAPER6, PAPER_FEATURES)
-    clips, _, _ = dataset.load_clips(index[index.start == 0][::20], PAPER_FEATURES, n_jobs=1)
+    clips, _, _ = dataset.load_clips(index[index.start == 0][::20], PAPER_FEATURES)
     assert len(clips) >= 20
     return clips
 

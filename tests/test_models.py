@@ -55,6 +55,27 @@ def test_network_and_file_have_the_same_cost(family):
     assert models.count(network) == {"params": info.parameters, "macs": info.macs}
 
 
+def test_batch_normalisation_leaves_one_bias():
+    """Also behind a layer that has one, and without an offset of its own."""
+    import tf_keras
+    from tf_keras import layers
+
+    tf_keras.utils.set_random_seed(1)
+    random = {"kernel_initializer": "he_normal", "bias_initializer": "random_normal"}
+    inputs = layers.Input((8, 8, 1))
+    x = layers.BatchNormalization()(layers.Conv2D(4, 3, **random)(inputs))
+    x = layers.BatchNormalization(center=False)(layers.Conv2D(8, 1, use_bias=False)(layers.ReLU()(x)))
+    x = layers.Dense(3, **random)(layers.Flatten()(layers.ReLU()(x)))
+    network = tf_keras.Model(inputs, layers.Softmax()(x))
+    clips = np.random.default_rng(2).normal(size=(40, 8, 8, 1)).astype(np.float32)
+    for layer in network.layers:
+        layer.momentum = 0.0
+    network(clips, training=True)
+    info = describe(quantize.to_tflite(network, "int8", clips))
+    weights = 9 * 4 + 4 * 8 + 36 * 8 * 3
+    assert models.count(network)["params"] == weights + 4 + 8 + 3 == info.parameters
+
+
 def test_shapes_and_probabilities(family):
     network, tflite, x = family
     info = describe(tflite)

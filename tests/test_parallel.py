@@ -152,16 +152,16 @@ def test_workers_end_with_the_main_process(kill, tmp_path):
 
 
 def test_a_cluster_that_is_not_there_is_named(monkeypatch):
-    pytest.importorskip("distributed", reason='pip install "kwslib[cluster]"')
+    pytest.importorskip("distributed", reason="pip install distributed")
     monkeypatch.setattr(parallel, "CONNECT_SECONDS", 2)
     for address in ("tcp://127.0.0.1:9", "nonsense"):
         with pytest.raises(ParallelError, match=f"{address}' does not answer; is `dask scheduler` running"):
-            list(run_parallel(double, [(1,)], 2, scheduler=address))
+            list(outcomes(double, [(1,)], 2, scheduler=address))
 
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ParallelError) as error:
-        list(run_parallel(double, [(1,)], 2, scheduler="tcp://127.0.0.1:8786"))
-    wanted = "scheduler = 'tcp://127.0.0.1:8786' needs the package distributed: pip install \"kwslib[cluster]\""
+        list(outcomes(double, [(1,)], 2, scheduler="tcp://127.0.0.1:8786"))
+    wanted = "scheduler = 'tcp://127.0.0.1:8786' needs the package distributed: pip install distributed"
     assert str(error.value) == wanted

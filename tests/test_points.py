@@ -1,10 +1,13 @@
 """The rows of the compression tables, from one small network."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
-from kwslib import compress, decode, models, points, sweep, training
+from kwslib import compress, dataset, decode, models, points, sweep, training
 from kwslib.compress import Variant
 from kwslib.finetune import TuneConfig
 from kwslib.pruning import PruneConfig
@@ -88,3 +91,12 @@ def test_a_sweep_is_keyed_by_the_content_of_the_recordings(small_experiment, dat
     table = points.run(points.pruned, grid, data, title="one", n_jobs=1)
     assert len(table) == 1 and table.error.iloc[0] == "" and np.isfinite(table.accuracy.iloc[0])
     assert len(set(folder.glob("*.json")) - before) == 1
+
+    copy, changed = (shutil.copytree(data, tmp_path / name) for name in ("copy", "changed"))
+    again = points.run(points.pruned, grid, str(copy), title="a copy", n_jobs=1)
+    assert again.equals(table) and len(set(folder.glob("*.json")) - before) == 1
+    index = dataset.scan_folder(changed)
+    clip = index[(index.word == "yes") & (index.split == "testing")].path.iloc[0]
+    soundfile.write(clip, soundfile.read(clip)[0][::-1], 16000, subtype="PCM_16")
+    points.run(points.pruned, grid, str(changed), title="another test clip", n_jobs=1)
+    assert len(set(folder.glob("*.json")) - before) == 2

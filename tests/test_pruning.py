@@ -59,7 +59,7 @@ def zero_share(network):
 
 
 def test_settings():
-    assert PruneConfig.from_json(settings("filter", skip=["a"]).to_json()) == settings("filter", skip=("a",))
+    assert PruneConfig.from_dict(settings("filter", skip=["a"]).to_dict()) == settings("filter", skip=("a",))
     labels = [settings(g, s).label for g, s in (("element", 0.8), ("2:4", 0.5), ("filter", 0.125))]
     assert labels == ["element-80", "2:4", "filter-12.5"]
     assert PruneConfig("element", 0.8, scope="global").label == "element-80-global"

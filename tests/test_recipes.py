@@ -28,6 +28,12 @@ def test_the_papers_training_is_the_papers():
     assert ours.train.name == "ours" and ours.teacher and ours.train.learning_rate < config.OURS.learning_rate
 
 
+def test_names_of_own_tasks_tell_words_apart():
+    names = [recipes.task(words).name for words in ("one,two,three,four", "one,two,three,five", "four,one,two,three")]
+    assert names[0] == "own6_7bb6" and len(set(names)) == 3
+    assert all(recipes.TASKS[name].name == name for name in names)
+
+
 def test_effort_sets_the_epochs():
     for effort in (recipes.FULL, recipes.QUICK):
         assert recipes.experiment("tc_resnet_w2", config.PAPER6, effort, 0).train.epochs == effort.epochs

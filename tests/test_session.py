@@ -42,6 +42,12 @@ def test_full_mode_elsewhere_without_machine_paths_on_the_screen(capsys, tmp_pat
     assert "data set my_recordings," in capsys.readouterr().out
 
 
+def test_a_relative_folder_of_recordings_is_the_projects(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # as JupyterLab does, to notebooks/
+    assert session.start("quick", "data/mine", "results/quick", 0).data == str(cache.PROJECT_FOLDER / "data" / "mine")
+    assert session.start("quick", "speech_commands_v0.02", "results/quick", 0).data == "speech_commands_v0.02"
+
+
 def test_seeds_are_fixed():
     import tensorflow as tf
 

@@ -1,9 +1,7 @@
 """Long streams: seeded, labelled where the words are, noise as loud as asked, nothing of another split."""
 
 import numpy as np
-import pandas as pd
 import pytest
-import soundfile
 
 from kwslib import config, dataset, streams
 from kwslib.config import PAPER_FEATURES
@@ -85,16 +83,20 @@ def test_spoken_part():
     assert streams.spoken_part(np.zeros(16000, np.int16)) == (0, 16000)
 
 
-def test_written_streams_read_back(stream, tmp_path):
-    wav, csv = streams.write_stream(stream, tmp_path / "part")
-    samples, rate = soundfile.read(wav, dtype="int16")
-    assert rate == 16000 and (samples == stream.audio).all()
-    assert pd.read_csv(csv).equals(stream.words.reset_index(drop=True))
-
-
 def test_impossible_streams_are_named(speech_folder):
     for changes, text in (({"split": "test"}, "split 'test'"), ({"minutes": 0}, "minutes = 0")):
         with pytest.raises(StreamError, match=text):
             streams.make_stream(
                 str(speech_folder), TASK, PAPER_FEATURES, **({"split": "testing", "minutes": 1} | changes)
             )
+
+
+@pytest.mark.parametrize(
+    ("folders", "missing"), [(TASK.keywords, "words that are no keywords"), (("house",), "keywords")]
+)
+def test_a_split_without_words_is_named(speech_folder, monkeypatch, folders, missing):
+    """Also where recordings are there, but cannot be read."""
+    load = dataset.load_clips
+    monkeypatch.setattr(dataset, "load_clips", lambda index, config: load(index[index.word.isin(folders)], config))
+    with pytest.raises(StreamError, match=rf"small_speech .*: no testing clips of {missing} can be read; add"):
+        streams.make_stream(str(speech_folder), TASK, PAPER_FEATURES, "testing", 1)

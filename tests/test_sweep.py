@@ -266,7 +266,7 @@ def test_a_stopped_sweep_says_what_remains(marks, kept, monkeypatch):
 
 
 def test_a_dask_cluster_of_two_workers(marks, kept, capfd):
-    pytest.importorskip("distributed", reason='pip install "kwslib[cluster]"')
+    pytest.importorskip("distributed", reason="pip install distributed")
     import dask
     from distributed import LocalCluster
 
