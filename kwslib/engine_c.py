@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kwslib import cache
+from kwslib import arena, cache
 from kwslib.engine import EngineError, Program, constant_key
 from kwslib.kernels import Scratch
 from kwslib.kernels_host import SOURCE_FOLDER
@@ -29,7 +29,8 @@ def write_c(program: Program, folder: str | Path, separate: bool = False) -> tup
     """Write network.h and network.c into `folder`; returns both paths.
 
     `separate` gives every buffer an array of its own instead of a place in the arena, so that the address sanitizer
-    sees an access that leaves it. Raises EngineError for a kernel that no header declares.
+    sees an access before it, or more than BYTES_AROUND behind it, where kernels may read. Raises EngineError for a
+    kernel that no header declares.
     """
     paths = Path(folder) / "network.h", Path(folder) / "network.c"
     for path, text in zip(paths, texts(program, separate), strict=True):
@@ -73,7 +74,7 @@ def tensor_defines(info: ModelInfo) -> list[str]:
         lines.append(f"#define NETWORK_{name}_VALUES {tensor.size}")
         lines.append(f"#define NETWORK_{name}_BYTES {tensor.bytes}")
         if tensor.scales:
-            lines.append(f"#define NETWORK_{name}_SCALE {_literal(tensor.scales[0])} /* {tensor.scales[0]:.9g} */")
+            lines.append(f"#define NETWORK_{name}_SCALE {literal(tensor.scales[0])} /* {tensor.scales[0]:.9g} */")
             lines.append(f"#define NETWORK_{name}_ZERO_POINT {tensor.zero_points[0]}")
         lines.append("")
     return lines
@@ -81,8 +82,7 @@ def tensor_defines(info: ModelInfo) -> list[str]:
 
 def _header(program, comment):
     lines = [comment, "#ifndef NETWORK_H\n#define NETWORK_H\n\n#include <stdint.h>\n", *tensor_defines(program.info)]
-    lines.append(f"#define NETWORK_ARENA_BYTES {program.arena_bytes} /* of RAM */")
-    lines.append(f"#define NETWORK_CONSTANT_BYTES {program.constant_bytes} /* of flash */\n")
+    lines.append(f"#define NETWORK_ARENA_BYTES {program.arena_bytes} /* of RAM */\n")
     lines.append(
         "/* One inference. It waits for nothing and allocates nothing; its activations lie in one static block, so"
     )
@@ -102,7 +102,8 @@ def _source(program, comment, separate):
     lines.append("")
     if separate:
         for number, buffer in enumerate(program.buffers):
-            lines.append(f"static _Alignas({buffer.alignment}) uint8_t buffer_{number}[{buffer.n_bytes} + 32];")
+            size = f"{buffer.n_bytes} + {arena.BYTES_AROUND}"
+            lines.append(f"static _Alignas({buffer.alignment}) uint8_t buffer_{number}[{size}];")
         lines.append("")
     else:
         lines.append(_ARENA.format(alignment=program.alignment))
@@ -165,12 +166,12 @@ def _members(members, known, scratch, place):
         elif isinstance(value, np.ndarray):
             text = known[constant_key(value)]
         else:
-            text = _literal(value)
+            text = literal(value)
         parts.append(f".{name} = {text}")
     return "{" + ", ".join(parts) + "}"
 
 
-def _literal(value) -> str:
+def literal(value) -> str:
     """A number in C; a float with all its bits."""
     if isinstance(value, float | np.floating):
         value = float(np.float32(value))
@@ -184,5 +185,5 @@ def _literal(value) -> str:
 def array_rows(value: np.ndarray, width: int = 16) -> list[str]:
     """Lines of C with an array's values; floats with all their bits."""
     flat = np.ravel(value)
-    texts = [_literal(v) for v in flat] if value.dtype.kind == "f" else list(map(str, flat.tolist()))
+    texts = [literal(v) for v in flat] if value.dtype.kind == "f" else list(map(str, flat.tolist()))
     return [f"    {', '.join(texts[first : first + width])}," for first in range(0, len(texts), width)]

@@ -24,6 +24,7 @@ ENGINES = ("static", "tflm")  # C over our kernels, or TensorFlow Lite Micro
 FRR_TARGET = 0.1  # share of keywords that the default decision missed on the validation stream
 SMOOTHING_HOPS, THRESHOLD = 20, 0.64  # those of the dense tc_resnet_w2, for models without a row in streaming.csv
 _VOLUME_UNITY, _VOLUME_STEP_DB, _VOLUME_MOST_DB = 0xC0, 0.375, 17.625  # of the codec, WM8994 datasheet
+_RATE_HZ, _MOST_HOP_SAMPLES = 16_000, 1024  # AUDIO_RATE_HZ and AUDIO_MOST_HOP_SAMPLES of the board's audio.h
 _HEADER = "live_model.h"
 
 
@@ -41,6 +42,16 @@ def plan(model: str | Path, kernels: str | None = None) -> tuple[Program, dict]:
 def _need_int8(info: ModelInfo, name: str) -> None:
     if {info.input.dtype, info.output.dtype} != {"int8"}:
         raise EngineError(f"{name}: the live firmware takes int8 models, not {info.input.dtype}")
+
+
+def _need_microphones(meta: dict) -> None:
+    features = FeatureConfig.from_dict(meta["features"])
+    rate_hz, hop = features.sample_rate_hz, features.hop_samples
+    if rate_hz != _RATE_HZ:
+        raise EngineError(f"{meta['name']}: sample_rate_hz = {rate_hz}: the microphones are recorded at {_RATE_HZ} Hz")
+    if hop % 2 or hop > _MOST_HOP_SAMPLES:
+        allowed = f"an even number of samples, at most {_MOST_HOP_SAMPLES}"
+        raise EngineError(f"{meta['name']}: hop_samples = {hop}: the microphones are read in hops of {allowed}")
 
 
 def tflm_root() -> Path:
@@ -70,7 +81,9 @@ def default_decision(model: str | Path, frr_target: float = FRR_TARGET) -> tuple
     table = pd.read_csv(path) if path.is_file() else pd.DataFrame()
     if {"sha256", "frr_target", "smoothing_hops", "threshold"} <= set(table.columns):
         rows = table[(table.sha256 == meta["sha256"]) & np.isclose(table.frr_target, frr_target)]
-        for row in rows.dropna(subset="threshold").itertuples():
+        rows = rows.dropna(subset="threshold")
+        if len(rows):
+            row = rows.iloc[0]
             chosen = decision_of(meta, int(row.smoothing_hops), row.threshold / ONE)
             return chosen, f"chosen in tables/{path.name} for {frr_target:.0%} missed keywords"
     return decision_of(meta, SMOOTHING_HOPS, THRESHOLD), f"those of tc_resnet_w2; {meta['name']} has none of its own"
@@ -93,8 +106,8 @@ def build(
     """Build the firmware for NAME.tflite (NAME.json beside it); returns kws_live.elf.
 
     `kernels` are those of engine "static"; "tflm" takes what its library holds (`tflm_root`). `gain_db` is that of the
-    microphones in the codec, 0 to 17.625 dB. Raises EngineError, `toolchain.ToolchainError` and, for what TensorFlow
-    Lite Micro refuses, TflmError.
+    microphones in the codec, 0 to 17.625 dB. Raises EngineError, also for features that the microphones do not serve,
+    `toolchain.ToolchainError` and, for what TensorFlow Lite Micro refuses, TflmError.
     """
     if not 0 <= gain_db <= _VOLUME_MOST_DB:
         raise EngineError(f"gain_db = {gain_db}: the codec amplifies by 0 to {_VOLUME_MOST_DB} dB")
@@ -102,6 +115,7 @@ def build(
         raise EngineError(f"engine = {engine!r}: choose {' or '.join(ENGINES)}")
     sources = _static_sources if engine == "static" else _tflm_sources
     meta, kernels, files, options = sources(Path(model), kernels)
+    _need_microphones(meta)
     files[_HEADER] = _header(meta, kernels, decision or default_decision(model)[0], gain_db)
     folder = cache.data_folder() / "live" / f"{meta['name']}-{cache.cache_key(files)[:8]}"
     if not (folder / _HEADER).is_file():

@@ -1,5 +1,6 @@
 """The live firmware on the emulated board: sound, detections, budget, commands; with TFLM_ROOT also in TFLM."""
 
+import json
 import os
 import re
 
@@ -73,17 +74,27 @@ def test_commands(board):
     said = text(board)
     assert said.count("model paper6_paper_cnn_element-80_s0, kernels element\nsha256 ") == 2
     assert "d dump" in said
-    board.write("to_dump", (64).to_bytes(4, "little"))
+    board.write("to_dump", (640).to_bytes(4, "little"))  # more than the buffer of the serial port holds
     start = board.word(board.symbol("next_sample"))
-    board.run(seconds=0.1)
+    board.run(seconds=0.4)
     ring = np.frombuffer(board.read("recording", 2 * 32 * HOP), "<i2")
     lines = "\n".join(re.findall("^audio .*$", text(board), flags=re.MULTILINE))
-    samples = listening.recording(f"audio samples=64 rate_hz=16000 hexadecimal\n{lines}\n")
-    assert np.array_equal(samples, np.roll(ring, -start)[-64:])
+    samples = listening.recording(f"audio samples=640 rate_hz=16000 hexadecimal\n{lines}\n")
+    assert np.array_equal(samples, np.roll(ring, -start)[-640:])
     with pytest.raises(BoardError, match="lines are missing"):
         listening.recording("audio samples=64 rate_hz=16000 hexadecimal\naudio 0000\naudio end\n")
     with pytest.raises(BoardError, match="no whole dump"):
         listening.recording(said)
+
+
+def test_a_dump_leaves_room_for_detections():
+    board = new_board(calls())
+    board.run(seconds=0.8)
+    board.write("to_dump", (32 * HOP).to_bytes(4, "little"))
+    board.run(seconds=2)
+    assert board.word(board.symbol("to_dump")) > 0  # it runs still
+    found = listening.detections(text(board))
+    assert len(found) == board.word(board.symbol("statistics") + 4) > 3
 
 
 def test_the_led_lights_up_with_a_keyword(board):
@@ -128,6 +139,23 @@ def test_settings_that_cannot_be():
         live_build.build(MODEL, engine="onnx")
     with pytest.raises(engine.EngineError, match="kernels 'best': engine tflm takes those of its library"):
         live_build.build(MODEL, "best", engine="tflm")
+
+
+@pytest.mark.parametrize(
+    "features, fault",
+    [
+        ({"hop_samples": 511}, "hop_samples = 511: the microphones are read in hops of an even number of samples"),
+        ({"fft_size": 2048, "hop_samples": 2000, "clip_samples": 60048}, "hop_samples = 2000: .* at most 1024"),
+        ({"sample_rate_hz": 8000, "mel_high_hz": 4000}, "sample_rate_hz = 8000: .* recorded at 16000 Hz"),
+    ],
+)
+def test_features_that_the_microphones_do_not_serve(tmp_path, features, fault):
+    """The shape of the features stays that of the model."""
+    model, meta = tmp_path / "m.tflite", artifacts.load_model(MODEL)[1]
+    model.write_bytes(MODEL.read_bytes())
+    model.with_suffix(".json").write_text(json.dumps(meta | {"features": meta["features"] | features}))
+    with pytest.raises(engine.EngineError, match=fault):
+        live_build.build(model)
 
 
 def test_without_tflm_its_engine_is_refused_in_one_line(monkeypatch, capsys):

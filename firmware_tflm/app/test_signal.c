@@ -1,4 +1,4 @@
-/* The test signal: sweep from 62 Hz upwards at 16 kHz, its third harmonic's triangle, and noise 26 dB below. */
+/* Two triangles, one sweeping up from 62 Hz at 16 kHz, one at three times its frequency; noise 24 dB below each. */
 #include "test_signal.h"
 
 /* -8192 to 8191 over a turn. */

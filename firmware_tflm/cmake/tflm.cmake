@@ -1,7 +1,7 @@
 # Programs with TensorFlow Lite Micro, if there is a library of it: -DTFLM_ROOT=folder (README.md says which).
 set(TFLM_ROOT "" CACHE PATH "TensorFlow Lite Micro, built: a checkout after its own build, or lib/ include/ third_party/")
 set(TFLM_MODEL ${PROJECT_ROOT}/results/models/paper6_paper_cnn_ours_s0.tflite CACHE FILEPATH "model (.tflite)")
-set(TFLM_KERNELS library CACHE STRING "library, or a set of our kernels in its place: plain")
+set(TFLM_KERNELS library CACHE STRING "library, or a set of our kernels in its place: simd, plain")
 set(TFLM_CLIPS "" CACHE FILEPATH "clips that the application runs (.npz: features, names); noise by default")
 if(NOT TFLM_ROOT)
     message(STATUS "no TFLM_ROOT: the programs with TensorFlow Lite Micro are left out")

@@ -1,6 +1,6 @@
 /* Sum of two tensors of the same shape, and limits alone. */
 #include "kernels_plain.h"
-#include "window.h"
+#include "within.h"
 
 void add_f32(const limits_f32_t *layer, const float *first, const float *second, float *output)
 {

@@ -1,7 +1,7 @@
 /* Sum of two tensors of the same shape. */
 #include "kernels_plain.h"
 #include "requantize.h"
-#include "window.h"
+#include "within.h"
 
 void add_s16(const addition_t *layer, const int16_t *first, const int16_t *second, int16_t *output)
 {

@@ -1,7 +1,7 @@
 /* Sum of two tensors of the same shape. */
 #include "kernels_plain.h"
 #include "requantize.h"
-#include "window.h"
+#include "within.h"
 
 void add_s8(const addition_t *layer, const int8_t *first, const int8_t *second, int8_t *output)
 {

@@ -1,6 +1,7 @@
 /* Average over windows. */
 #include "kernels_plain.h"
 #include "window.h"
+#include "within.h"
 
 void average_pool_f32(const pooling_f32_t *layer, const float *input, float *output)
 {

@@ -1,6 +1,7 @@
 /* Average over windows, rounded to nearest, halves away from zero. */
 #include "kernels_plain.h"
 #include "window.h"
+#include "within.h"
 
 void average_pool_s8(const pooling_t *layer, const int8_t *input, int8_t *output)
 {

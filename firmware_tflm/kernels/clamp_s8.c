@@ -1,6 +1,6 @@
 /* Values between two limits, and the same with int16 input. */
 #include "kernels_plain.h"
-#include "window.h"
+#include "within.h"
 
 void clamp_s8(const limits_t *layer, const int8_t *input, int8_t *output)
 {

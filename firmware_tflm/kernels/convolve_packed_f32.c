@@ -6,7 +6,7 @@
 void convolve_nine_f32(const float *stream, const float *panel, int32_t column_pairs, float *output, int32_t stride,
                        float minimum, float maximum);
 #else
-#include "clamp_f32.h"
+#include "within.h"
 
 /* stream: the biases of two filters, then their weights; stride in bytes. */
 static void convolve_nine_f32(const float *stream, const float *panel, int32_t column_pairs, float *output,
@@ -20,8 +20,8 @@ static void convolve_nine_f32(const float *stream, const float *panel, int32_t c
             a += weights[0] * even[18 * pair] + weights[2] * odd[18 * pair];
             b += weights[1] * even[18 * pair] + weights[3] * odd[18 * pair];
         }
-        output[0] = clamp(a, minimum, maximum);
-        output[1] = clamp(b, minimum, maximum);
+        output[0] = within_f32(a, minimum, maximum);
+        output[1] = within_f32(b, minimum, maximum);
     }
 }
 #endif

@@ -8,7 +8,7 @@ void convolve_nonzeros_f32(const int32_t *stream, const float *panel, float *out
 #else
 #include <string.h>
 
-#include "clamp_f32.h"
+#include "within.h"
 
 static float float_at(const int32_t *place)
 {
@@ -34,7 +34,7 @@ static void convolve_nonzeros_f32(const int32_t *stream, const float *panel, flo
         }
     }
     for (int32_t i = 0; i < 9; i++) {
-        output[i * stride / 4] = clamp(sums[i], minimum, maximum);
+        output[i * stride / 4] = within_f32(sums[i], minimum, maximum);
     }
 }
 #endif

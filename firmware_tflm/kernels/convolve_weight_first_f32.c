@@ -2,8 +2,8 @@
  * zero weights. */
 #include <stdbool.h>
 
-#include "clamp_f32.h"
 #include "kernels_f32.h"
+#include "within.h"
 
 static inline void one_weight(const convolution_f32_t *l, float weight, const float *input, int32_t ky, int32_t kx,
                               float *sums)
@@ -41,7 +41,7 @@ __attribute__((always_inline)) static inline void convolve(const convolution_f32
         }
         for (int32_t position = 0; position < positions; position++) {
             output[position * l.output_channels + channel] =
-                clamp(sums[position] + l.bias[channel], l.minimum, l.maximum);
+                within_f32(sums[position] + l.bias[channel], l.minimum, l.maximum);
         }
     }
 }

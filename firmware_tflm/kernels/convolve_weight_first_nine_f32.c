@@ -2,8 +2,8 @@
  * skips zero weights. */
 #include <stdbool.h>
 
-#include "clamp_f32.h"
 #include "kernels_f32.h"
+#include "within.h"
 
 __attribute__((always_inline)) static inline void convolve(const convolution_f32_t *layer, const float *input,
                                                            float *output, bool skip)
@@ -33,7 +33,7 @@ __attribute__((always_inline)) static inline void convolve(const convolution_f32
         const float sums[9] = {s0, s1, s2, s3, s4, s5, s6, s7, s8};
         for (int32_t position = 0; position < 9; position++) {
             output[position * l.output_channels + channel] =
-                clamp(sums[position] + l.bias[channel], l.minimum, l.maximum);
+                within_f32(sums[position] + l.bias[channel], l.minimum, l.maximum);
         }
     }
 }

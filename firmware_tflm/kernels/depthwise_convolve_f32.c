@@ -2,8 +2,8 @@
  * kernel skips zero weights. */
 #include <stdbool.h>
 
-#include "clamp_f32.h"
 #include "kernels_f32.h"
+#include "within.h"
 
 __attribute__((always_inline)) static inline void convolve(const convolution_f32_t *layer, const float *input,
                                                            float *output, bool skip)
@@ -27,7 +27,7 @@ __attribute__((always_inline)) static inline void convolve(const convolution_f32
                         }
                     }
                 }
-                *output++ = clamp(sum + l.bias[channel], l.minimum, l.maximum);
+                *output++ = within_f32(sum + l.bias[channel], l.minimum, l.maximum);
             }
         }
     }

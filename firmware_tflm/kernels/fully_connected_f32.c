@@ -1,8 +1,8 @@
 /* Fully connected layer in plain loops; the second kernel skips zero weights. */
 #include <stdbool.h>
 
-#include "clamp_f32.h"
 #include "kernels_f32.h"
+#include "within.h"
 
 __attribute__((always_inline)) static inline void multiply(const fully_connected_f32_t *layer, const float *input,
                                                            float *output, bool skip)
@@ -16,7 +16,7 @@ __attribute__((always_inline)) static inline void multiply(const fully_connected
                 sum += weight[in] * input[in];
             }
         }
-        output[channel] = clamp(sum + l.bias[channel], l.minimum, l.maximum);
+        output[channel] = within_f32(sum + l.bias[channel], l.minimum, l.maximum);
     }
 }
 

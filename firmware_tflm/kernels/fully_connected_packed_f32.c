@@ -1,6 +1,6 @@
 /* Dense float fully connected layer, weights packed for eight outputs. */
-#include "clamp_f32.h"
 #include "kernels_f32.h"
+#include "within.h"
 
 #ifdef __ARM_FEATURE_DSP
 void multiply_eight_f32(const float *stream, const float *input, int32_t input_pairs, float sums[8]);
@@ -24,7 +24,7 @@ void fully_connected_packed_f32(const packed_fully_connected_f32_t *layer, const
         float sums[8];
         multiply_eight_f32(stream, input, l.inputs / 2, sums);
         for (int32_t i = 0; i < 8 && first + i < l.outputs; i++) {
-            output[first + i] = clamp(sums[i], l.minimum, l.maximum);
+            output[first + i] = within_f32(sums[i], l.minimum, l.maximum);
         }
     }
 }

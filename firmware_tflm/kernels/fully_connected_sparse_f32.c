@@ -1,6 +1,6 @@
 /* Sparse float fully connected layer. */
-#include "clamp_f32.h"
 #include "kernels_f32.h"
+#include "within.h"
 
 #ifdef __ARM_FEATURE_DSP
 float multiply_nonzeros_f32(const uint32_t *stream, const float *input, int32_t fours, float bias);
@@ -27,6 +27,6 @@ void fully_connected_sparse_f32(const sparse_fully_connected_f32_t *layer, const
     const sparse_fully_connected_f32_t l = *layer;
     const uint32_t *stream = l.stream;
     for (int32_t out = 0; out < l.outputs; stream += 6 * l.fours[out], out++) {
-        output[out] = clamp(multiply_nonzeros_f32(stream, input, l.fours[out], l.bias[out]), l.minimum, l.maximum);
+        output[out] = within_f32(multiply_nonzeros_f32(stream, input, l.fours[out], l.bias[out]), l.minimum, l.maximum);
     }
 }

@@ -4,8 +4,7 @@
  *                               int32_t twice_offset)
  *
  * A word holds two weights and their distances: eight instructions in four cycles, if no load misses the cache. The
- * products of a word are added beside the next one. Reads 16 bytes behind the stream, the
- * head of an output.
+ * products of a word are added beside the next one. Reads 16 bytes behind the stream, the head of an output.
  */
     .syntax unified
     .thumb

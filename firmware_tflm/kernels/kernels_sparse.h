@@ -37,13 +37,13 @@ typedef struct {
  * non-zero weights w, an even number of them, two at least: d is 4 * distance from the one before, at first from column
  * -1. A distance above 63 goes over a weight 0, and a weight 0 fills an odd number up. The d behind the last weight is
  * 0, and behind that weight are two bytes more, filled up to a multiple of 8. A filter whose accumulators could reach
- * 2^20 comes in parts below that, one after the other. */
+ * 2^20 comes in parts below that, one after the other. 24 bytes behind the stream are read. */
 void convolve_sparse_s8(const sparse_convolution_t *layer, const int32_t *input, int8_t *output);
 
 /* The same for runs of two columns of which at least one weight is not zero, from an even one on. The stream holds, for
  * each filter, a sparse_head_t and the first distance; then for each run its first weight, the distance d to the next
  * run, and its other weight; then two zeros. d counts runs, at first from run -1, and is 0 in the last run. A filter
- * has one run at least. */
+ * has one run at least. 24 bytes behind the stream are read. */
 void convolve_block2_s8(const sparse_convolution_t *layer, const int32_t *input, int8_t *output);
 
 /* int8 activations as convolve_block4_s8 takes them: twice their values, in pairs of int16. For each four columns, of

@@ -3,6 +3,7 @@
 
 #include "kernels_plain.h"
 #include "window.h"
+#include "within.h"
 
 void max_pool_f32(const pooling_f32_t *layer, const float *input, float *output)
 {

@@ -1,6 +1,7 @@
 /* Largest value of each window. */
 #include "kernels_plain.h"
 #include "window.h"
+#include "within.h"
 
 void max_pool_s16(const pooling_t *layer, const int16_t *input, int16_t *output)
 {

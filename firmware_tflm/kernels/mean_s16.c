@@ -1,7 +1,7 @@
 /* Mean over an axis; its division is part of the multiplier. */
 #include "kernels_plain.h"
 #include "requantize.h"
-#include "window.h"
+#include "within.h"
 
 void mean_s16(const mean_t *layer, const int16_t *input, int16_t *output)
 {

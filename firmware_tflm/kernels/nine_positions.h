@@ -20,7 +20,7 @@ typedef struct {
 typedef const uint8_t *(*nonzeros_t)(const uint8_t *stream, const int32_t *panel, uint64_t sums[4]);
 
 /* In assembly: filters until none is left or one comes in parts. */
-typedef void (*filters_t)(nine_positions_t *state, const int32_t *panel);
+typedef void (*run_filters_t)(nine_positions_t *state, const int32_t *panel);
 
 static inline void add_column(uint64_t sums[4], int32_t weight, const int32_t *column)
 {
@@ -64,7 +64,7 @@ static inline void one_filter(nine_positions_t *state, const int32_t *panel, non
 }
 
 static inline void all_filters(const sparse_convolution_t *layer, const int32_t *panel, int8_t *output,
-                               nonzeros_t nonzeros, filters_t filters)
+                               nonzeros_t nonzeros, run_filters_t filters)
 {
     nine_positions_t state = {layer->stream, output, layer->filters, layer->filters};
     while (state.filters) {

@@ -1,4 +1,4 @@
-/* The last step of the packed kernels, accumulator to output; output_stage_m7.h is the same in assembly. */
+/* From an accumulator to an int8 output, in all kernels of packed layers; output_stage_m7.h is the same in assembly. */
 #ifndef OUTPUT_STAGE_H
 #define OUTPUT_STAGE_H
 

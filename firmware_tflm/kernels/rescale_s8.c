@@ -1,7 +1,7 @@
 /* The same values with another scale and zero point. */
 #include "kernels_plain.h"
 #include "requantize.h"
-#include "window.h"
+#include "within.h"
 
 void rescale_s8(const rescaling_t *layer, const int8_t *input, int8_t *output)
 {

@@ -1,7 +1,7 @@
 /* Softmax by two tables. */
 #include "kernels_plain.h"
 #include "requantize.h"
-#include "window.h"
+#include "within.h"
 
 /* The table's value for x between -32768 and 32767, on the line between two entries. */
 static int32_t look_up(const int16_t *table, int32_t x)

@@ -1,7 +1,7 @@
 /* Softmax in fixed point, as gemmlowp computes it for TensorFlow Lite Micro. */
 #include "kernels_plain.h"
 #include "requantize.h"
-#include "window.h"
+#include "within.h"
 
 /* 1 / (1 + x) for x from 0 to 1, both with 31 fraction bits: three steps of Newton's method for the reciprocal of half
  * the denominator, with 29 fraction bits. */

@@ -11,8 +11,8 @@
 #define RECORDING_HOPS ((FRONTEND_SAMPLE_RATE_HZ + FRONTEND_HOP_SAMPLES - 1) / FRONTEND_HOP_SAMPLES)
 #define RECORDING_SAMPLES (RECORDING_HOPS * FRONTEND_HOP_SAMPLES)
 #define LINE_SAMPLES 32
-#define LINE_CHARACTERS (4 * LINE_SAMPLES + 16)
-_Static_assert(RECORDING_SAMPLES % LINE_SAMPLES == 0, "a dump consists of whole lines");
+#define LINE_CHARACTERS (4 * LINE_SAMPLES + 19) /* the last: "audio ", samples, end of line, "audio end", end of line */
+#define ROOM_FOR_OTHERS 512u /* characters: detections and statistics while a dump runs */
 
 static IN_SRAM1 int16_t recording[RECORDING_SAMPLES]; /* a ring */
 static uint32_t next_sample;
@@ -39,11 +39,13 @@ static void print_sample(int16_t sample)
 static void dump_line(void)
 {
     print_text("audio ");
-    for (uint32_t n = 0; n < LINE_SAMPLES; n++) {
-        print_sample(recording[(next_sample + RECORDING_SAMPLES - to_dump) % RECORDING_SAMPLES]);
-        to_dump--;
+    for (uint32_t n = 0; n < LINE_SAMPLES && to_dump > 0; n++) {
+        print_sample(recording[(next_sample + RECORDING_SAMPLES - to_dump--) % RECORDING_SAMPLES]);
     }
-    print_text(to_dump > 0 ? "\n" : "\naudio end\n");
+    print_text("\n");
+    if (to_dump == 0) {
+        print_text("audio end\n");
+    }
 }
 
 static void dump_start(void)
@@ -80,7 +82,7 @@ void commands_serve(const statistics_t *statistics)
     default:
         break;
     }
-    while (to_dump > 0 && uart_room() >= LINE_CHARACTERS) {
+    while (to_dump > 0 && uart_room() >= LINE_CHARACTERS + ROOM_FOR_OTHERS) {
         dump_line();
     }
 }

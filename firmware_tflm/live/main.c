@@ -20,6 +20,8 @@
 #define RETRY_MS 300u /* of the watchdog's 700 at least */
 _Static_assert(NETWORK_INPUT_VALUES == FRONTEND_FRAMES * FRONTEND_BANDS, "front end and network do not fit");
 _Static_assert(FRONTEND_SAMPLE_RATE_HZ == AUDIO_RATE_HZ, "the microphones are recorded at another rate");
+_Static_assert(FRONTEND_HOP_SAMPLES <= AUDIO_MOST_HOP_SAMPLES && FRONTEND_HOP_SAMPLES % 2 == 0,
+               "the microphones are read in hops of an even number of samples, at most 1024");
 _Static_assert(NETWORK_OUTPUT_ZERO_POINT == -128 && NETWORK_OUTPUT_SCALE == 0.00390625f, "not a softmax in int8");
 
 extern const uint8_t __network_start[], __network_end[]; /* weights and layers, or the model, in flash */
@@ -43,7 +45,7 @@ static uint32_t hash_of(const uint8_t *from, const uint8_t *end)
     return hash;
 }
 
-/* Awake for what is left to send; the watchdog ends it, once it runs. */
+/* Sleeps, but for interrupts that send what is left; the watchdog ends it, if it runs. */
 __attribute__((noreturn)) static void stop(void)
 {
     for (;;) {
@@ -146,14 +148,15 @@ static void report(int32_t keyword)
     led_hops -= led_hops > 0;
 }
 
-/* Sleep until the next hop; what wakes before are commands and the serial port's output. */
+/* Sleep until the next hop, with a look for commands after each interrupt: of the microphones, and of the serial port
+ * while it sends. Where the next hop is there already, commands are served all the same, once. */
 static void wait_for_hop(void)
 {
     uint32_t slept_us = 0;
-    while (!audio_ready()) {
+    do {
         slept_us += sleep_unless(audio_ready);
         commands_serve(&statistics);
-    }
+    } while (!audio_ready());
     const uint32_t now_us = microseconds();
     statistics.asleep_us += slept_us;
     statistics.awake_us += now_us - last_us - slept_us;
@@ -178,7 +181,7 @@ int main(void)
     frontend_init(&frontend);
     decision_start(&decision, &config);
     watchdog_start();
-    sleep_start();
+    microseconds_start();
     start_audio();
     print_text("listening\n");
     last_us = microseconds();

@@ -22,7 +22,7 @@ typedef struct {
 } statistics_t;
 
 void cost_add(cost_t *cost, uint32_t cycles);
-void print_load(const statistics_t *statistics); /* share of the time awake: "6.1 %" */
+void print_load(const statistics_t *statistics); /* share of the time awake: " load=6.1%" */
 void print_statistics(const statistics_t *statistics);
 void print_value(const char *name, uint32_t value); /* " name=value" */
 

@@ -80,7 +80,7 @@ void systick_handler(void)
     ticks_ms++;
 }
 
-void sleep_start(void)
+void microseconds_start(void)
 {
     RCC->APB1ENR |= RCC_APB1ENR_TIM2EN;
     (void)RCC->APB1ENR; /* the clock needs two cycles before the first access */

@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* ---- Placement (stm32f746.ld); a variable without a mark lies in DTCM. None of these keeps initial values: all
- * zero at start, and IN_ITCM is for functions. */
+/* ---- Placement (stm32f746.ld); a variable without a mark lies in DTCM. IN_SRAM1 and IN_DMA_MEMORY are for variables,
+ * all zero at start whatever their initializer; IN_ITCM is for functions, copied at reset. */
 #define IN_ITCM __attribute__((section(".itcm"), noinline, long_call))
 #define IN_SRAM1 __attribute__((section(".sram1")))
 #define IN_DMA_MEMORY __attribute__((section(".dma"), aligned(32)))
@@ -19,13 +19,13 @@ const char *board_init(void);
 void led_set(bool on);
 bool button_pressed(void);
 uint32_t cycle_count(void); /* may stand still while the core sleeps */
-void wait_ms(uint32_t milliseconds); /* or a little longer; awake */
+void wait_ms(uint32_t milliseconds); /* at most 19 s; or a little longer than asked; awake */
 void tick_start(void);  /* from now on an interrupt every millisecond */
 uint32_t tick_ms(void); /* milliseconds since tick_start */
-/* Sleep until an interrupt unless `ready()`, and return the microseconds slept; sleep_start once before. */
-void sleep_start(void);
+void microseconds_start(void); /* starts the clock of the next two */
+uint32_t microseconds(void);   /* since microseconds_start, around after 71 minutes */
+/* Sleep until an interrupt unless `ready()`, and return the microseconds slept. */
 uint32_t sleep_unless(bool (*ready)(void));
-uint32_t microseconds(void); /* since sleep_start, around after 71 minutes */
 
 /* ---- startup.c */
 uint32_t stack_used_bytes(void); /* the most that was ever used, from the pattern painted at reset */
