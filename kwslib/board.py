@@ -15,7 +15,6 @@ from kwslib.firmware import BoardError, Firmware
 from kwslib.machine import Machine
 from kwslib.usart import SERIAL_BAUD
 
-_AUDIO_HZ = 16_000  # recordings are converted to this rate
 _REASONS = {
     "exit": "the firmware exited",
     "idle": "nothing is left to do",
@@ -145,10 +144,9 @@ def main(arguments: argparse.Namespace) -> None:
     """Show what the firmware sends while it runs, then the report."""
     sound = None
     if arguments.audio is not None:
-        from kwslib.audio import read_audio
+        from kwslib.listen import AUDIO_HZ, read_recording
 
-        samples, _ = read_audio(arguments.audio, _AUDIO_HZ, resample=True)
-        sound = (np.round(samples * 32767).astype(np.int16), _AUDIO_HZ)
+        sound = read_recording(arguments.audio), AUDIO_HZ
 
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 

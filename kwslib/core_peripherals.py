@@ -33,7 +33,7 @@ class Scb(Peripheral):
         0xD28: Register("CFSR", 0, command=True),
         0xD2C: Register("HFSR", 0, 0xC0000002, command=True),
         0xD30: Register("DFSR", 0, 0x1F, command=True),
-        0xD34: Register("MMFAR"),
+        0xD34: Register("MMFAR", 0, 0),  # the MPU refuses no access here
         0xD38: Register("BFAR"),
         0xD3C: Register("AFSR", 0, 0),
         0xD78: Register("CLIDR", 0x09000003, 0),
@@ -125,9 +125,6 @@ class Scb(Peripheral):
 
     def write_dfsr(self, value: int) -> None:
         """Debug events are not modelled; the flags are never set."""
-
-    def read_mmfar(self) -> int:
-        return self.machine.exceptions.mmfar
 
     def read_bfar(self) -> int:
         return self.machine.exceptions.bfar

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kwslib.firmware import BoardError, Firmware
 from kwslib.machine import Machine
+from kwslib.restart import restart
 
 _SLICE_S = 0.02  # of the board's time between two looks at what was sent to it
 
@@ -17,8 +18,8 @@ _SLICE_S = 0.02  # of the board's time between two looks at what was sent to it
 def emulated_port(elf: str | Path) -> Iterator[str]:
     """Run a firmware on the emulated board and yield the path of its serial port.
 
-    A board that resets itself starts again. Bytes that nobody takes are lost, as on the line. Raises BoardError where
-    the board could not go on.
+    A board that resets itself starts again and knows the cause. Bytes that nobody takes are lost, as on the line.
+    Raises BoardError where the board could not go on.
     """
     import tty
 
@@ -41,20 +42,15 @@ def emulated_port(elf: str | Path) -> Iterator[str]:
 
 def _serve(firmware, master, slave, ended, failed):
     """Run until `ended`, resets included; hang up then."""
-
-    def started():
+    try:
         machine = Machine(firmware)
         machine.on_uart = lambda byte: _send(master, byte)
-        return machine
-
-    machine = started()
-    try:
         while not ended.is_set():
             if select.select([master], [], [], 0)[0]:
                 machine.uart_input(os.read(master, 256))
             reason = machine.run(seconds=_SLICE_S)
             if reason == "reset":
-                machine = started()
+                machine = restart(machine)
             elif reason not in ("seconds", "idle"):
                 raise BoardError(f"{firmware.path}: {reason}: {machine.detail}")
     except BoardError as error:

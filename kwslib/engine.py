@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from kwslib import arena
-from kwslib.arena import ALIGNMENT, BYTES_AROUND, Buffer
+from kwslib.arena import ALIGNMENT, Buffer
 from kwslib.kernel_sets import KERNEL_SETS, NO_STEP, PLAIN
-from kwslib.kernels import KernelError, Scratch, Step
+from kwslib.kernels import KernelError, OtherKindError, Scratch, Step
 from kwslib.tflite_graph import ModelInfo, Tensor, describe
 
 FLASH_BYTES = 1 << 20
@@ -43,7 +43,7 @@ class Program:
     """A network as a list of calls; `input` and `output` are numbers of buffers.
 
     `name` is for comments and file names, `kernels` the kernel set, `sha256` that of the .tflite. `notes` say where
-    the set had no kernel for an operator with weights, and why.
+    the set had no kernel for an operator with weights, and where its chain for a network of this kind was refused.
     """
 
     name: str
@@ -130,19 +130,6 @@ def plan(
     return program
 
 
-def run(program: Program, host, values: np.ndarray) -> list[np.ndarray]:
-    """Output of each call on `host` (HostKernels), from one input. A layout may have gaps that hold nothing."""
-    held = {program.input: np.ravel(values).astype(program.info.input.dtype)}
-    outputs = []
-    for call in program.calls:
-        around = [np.frombuffer(held[number].tobytes() + bytes(BYTES_AROUND), np.uint8) for number in call.inputs]
-        step = call.step
-        inputs = tuple(around) if len(around) > 1 else around[0]
-        held[call.output] = host.run(step.kernel, step.layer, inputs, step.n_out, step.dtype)
-        outputs.append(held[call.output])
-    return outputs
-
-
 def _calls(info, name, kernels, choices):
     """Calls in order, the buffer of each tensor that lies in one, bytes and alignment of each buffer, and notes."""
     places, calls, notes = {}, [], []
@@ -154,6 +141,7 @@ def _calls(info, name, kernels, choices):
         chosen = KERNEL_SETS[choices.get(number, kernels)]
         refused = []
         chain = _chain(info, number, chosen, refused)
+        missed = [] if chain else [str(error) for error in refused if not isinstance(error, OtherKindError)]
         if op.name in NO_STEP and not chain:
             if info.tensors[op.inputs[0]].bytes != info.tensors[op.outputs[0]].bytes:
                 raise EngineError(f"{_said(info, op, name)}: it changes the size; convert the model again")
@@ -162,7 +150,9 @@ def _calls(info, name, kernels, choices):
             continue
         taken, steps = chain or (1, _lowered(info, op, chosen, name, refused))
         if op.macs and len(refused) >= len(chosen.chains) + len(chosen.operators) > 0:
-            notes.append(f"operator {op.index} ({op.name}) is on plain kernels: {'; '.join(refused)}")
+            notes.append(f"operator {op.index} ({op.name}) is on plain kernels: {'; '.join(map(str, refused))}")
+        elif missed:
+            notes.append(f"operator {op.index} ({op.name}): the chain was refused: {'; '.join(missed)}")
         ops = info.ops[number : number + taken]
         target = _checked(info.tensors[ops[-1].outputs[0]], name)
         if not steps or (steps[-1].n_out, steps[-1].dtype) != (target.size, target.dtype):
@@ -207,7 +197,7 @@ def _chain(info, number, chosen, refused):
         try:
             taken, steps = lower(info, list(info.ops[number:]))
         except (LookupError, ArithmeticError, TypeError, ValueError) as error:  # KernelError, or a damaged file
-            refused.append(str(error))
+            refused.append(error)
             continue
         ops = info.ops[number : number + taken]
         inside = {index for op in ops[:-1] for index in op.outputs}
@@ -215,7 +205,7 @@ def _chain(info, number, chosen, refused):
         taken_in = {index for op in ops[1:] for index in op.inputs if info.tensors[index].data is None}
         if taken_in <= inside and not inside & (outside | {info.output.index}):
             return taken, steps
-        refused.append("a tensor inside the chain is needed outside of it, or one from outside in it")
+        refused.append(KernelError("a tensor inside the chain is needed outside of it, or one from outside in it"))
     return None
 
 
@@ -227,10 +217,10 @@ def _lowered(info, op, chosen, name, refused):
         try:
             return lower(info, op)
         except KernelError as error:
-            reasons.append(str(error))
+            reasons.append(error)
         except (LookupError, ArithmeticError, TypeError, ValueError) as error:  # of a damaged file
             reasons.append(f"it makes no sense ({type(error).__name__}: {error}); convert the model again")
-    raise EngineError(f"{_said(info, op, name)}: {'; '.join(reasons)}")
+    raise EngineError(f"{_said(info, op, name)}: {'; '.join(map(str, reasons))}")
 
 
 def _inputs(info, op, places, name):

@@ -132,12 +132,6 @@ class NetworkOnBoard:
         waits = {name: wait_cycles * accesses for name in ("cycles", "low", "high")}
         return {name: sums[name] + waits.get(name, 0) for name in COSTS} | {"ram_accesses": accesses}
 
-    def profile(self) -> pd.DataFrame:
-        """Table by function of the last run: see `profile.table`."""
-        from kwslib import profile
-
-        return profile.table(self._ran(), self.machine.firmware, self._before)
-
     def sizes(self) -> dict[str, int]:
         """Bytes by what they hold, from the linker's map, and the stack that the last run used.
 
@@ -165,7 +159,6 @@ class NetworkOnBoard:
     def _end(self):
         target = self.program.info.output
         self._after = self.machine.recorder.snapshot()
-        self.cycles = self.machine.word(self.machine.symbol("bench_cycles"))
         bottom = self.machine.symbol("__stack_start")
         used = np.frombuffer(self.machine.read(bottom, self._top - bottom), np.uint8) != _PAINT
         self._stack_bytes = int(used.size - used.argmax()) if used.any() else 0

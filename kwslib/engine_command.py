@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from kwslib import engine, engine_board, engine_c
+from kwslib.config import milliseconds
 from kwslib.kernel_sets import KERNEL_SETS
 from kwslib.tflite_graph import read_model
 
@@ -52,5 +53,6 @@ def _show(network):
     print(f"\n{network.program.kernels}\n{table.to_string(index=False, na_rep='')}")
     network.run(values)
     costs = network.costs()
-    print(", ".join(f"{key} {costs[key]:,}" for key in engine_board.COSTS), end=f": {costs['cycles'] / 216e3:.2f} ms\n")
+    words = ", ".join(f"{key} {costs[key]:,}" for key in engine_board.COSTS)
+    print(f"{words}: {milliseconds(costs['cycles']):.2f} ms")
     print("bytes: " + ", ".join(f"{key} {value:,}" for key, value in network.sizes().items()))

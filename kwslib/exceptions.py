@@ -44,7 +44,7 @@ class Exceptions:
         self.group_bits = 0
         self.enabled_faults = 0
         self.lines: set[int] = set()  # interrupts that their peripherals hold high
-        self.cfsr = self.hfsr = self.mmfar = self.bfar = 0
+        self.cfsr = self.hfsr = self.bfar = 0
         self._core = machine.core
 
     def pend(self, number: int) -> None:

@@ -8,8 +8,9 @@ from kwslib.registers import Peripheral, Register
 class I2c(Peripheral):
     """An I2C as master: each byte takes its nine clocks by TIMINGR; interrupts and DMA are not modelled.
 
-    `devices` maps 7-bit addresses to devices with `start()`, `write(byte) -> bool` (acknowledged) and `read() -> int`.
-    A device that is not there, or whose attribute `answers` is False, does not acknowledge its address.
+    `devices` maps 7-bit addresses to devices with `start()`, `write(byte) -> bool` (acknowledged), `read() -> int` and
+    two attributes: a device does not acknowledge its address if `answers` is False, nor on a bus whose clock is above
+    its `FASTEST_HZ`. One that is not there does not either.
     """
 
     REGISTERS: ClassVar = {
@@ -53,6 +54,13 @@ class I2c(Peripheral):
                 return False
         return True
 
+    def _follows(self, device) -> bool:
+        if self.clock_hz > device.FASTEST_HZ:
+            fastest = f"its device follows {device.FASTEST_HZ / 1e3:g} kHz at most"
+            self.machine.note(f"{self.name} runs at {self.clock_hz / 1e3:.0f} kHz, {fastest}: change TIMINGR")
+            return False
+        return True
+
     def write_cr1(self, value: int) -> None:
         self.values["CR1"] = value
         if not value & 1:  # PE clear: software reset
@@ -76,8 +84,7 @@ class I2c(Peripheral):
         """The address byte has gone out."""
         self.put("CR2", self._START, False)
         device = self.devices.get(self.field("CR2", 1, 7))
-        fits = device is not None and self.clock_hz <= device.FASTEST_HZ and self._connected()
-        if not fits or not device.answers:
+        if device is None or not self._follows(device) or not self._connected() or not device.answers:
             self._device = None
             return self._refused()
         self._device = device

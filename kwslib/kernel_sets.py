@@ -25,7 +25,8 @@ class KernelSet:
 NO_STEP = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")  # the values stay where they are
 # What serves an operator for which a set has nothing, the first that can.
 PLAIN = (kernels_plain.plain, kernels_wide.plain_wide)
-_FAST = (kernels_dense.steps, kernels_wide.packed_wide)
+# Whatever its weights are, an int8 CONV_2D or FULLY_CONNECTED is on a SIMD kernel at least.
+_FAST = (kernels_dense.steps, kernels_wide.packed_wide, kernels_plain.simd_expand)
 # Each for int8 and, after it, for int16x8 and float32, where there is one.
 KERNEL_SETS = {
     "plain": KernelSet(),

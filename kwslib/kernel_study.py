@@ -8,15 +8,18 @@ import numpy as np
 import pandas as pd
 
 from kwslib import artifacts, cache, engine, engine_board, interpreters, material, sweep
-from kwslib.config import FeatureConfig, TaskConfig
+from kwslib.config import FeatureConfig, TaskConfig, milliseconds
 from kwslib.kernel_sets import KERNEL_SETS
 from kwslib.tflite_graph import WEIGHTED_OPS, describe
 
-CLOCK_HZ = 216e6
-BOARD_POWER_W = (
-    0.447  # of an F746 board while it computes, nearly the same for all networks: Banbury et al., MLSys 2021
-)
+# Of an F746 board while it computes, nearly the same for all networks: Banbury et al., MLSys 2021.
+BOARD_POWER_W = 0.447
 CLIPS = {"ours": 3, "paper": 1}  # that every program answers, by machine setting
+# Modules whose code the rows depend on, recorder.c too.
+_MODULES = """
+arena *peripherals config core* dma engine* exceptions firmware i2c instructions interpreters kernel* link_map machine
+packers_wide profile recorder* registers scheduler soc tflite_graph timers timing toolchain traps usart wm8994
+"""
 KERNELS_COLUMNS = ["dataset", "model", "task", "accuracy", "n_test", "granularity", "sparsity", "data_type", "kernel"]
 KERNELS_COLUMNS += ["engine", "machine_setting", "instructions", "est_cycles", "low", "high", "cycles_per_mac"]
 KERNELS_COLUMNS += ["est_ms_216mhz", "flash_bytes", "ram_bytes", "bit_exact", "largest_difference", "fallbacks"]
@@ -121,17 +124,16 @@ def _program(tflite, kernel, name, granularity):
 
 def _costs(board, wait_cycles):
     costs, sizes = board.costs(wait_cycles), board.sizes()
-    seconds = costs["cycles"] / CLOCK_HZ
     return {
         "instructions": costs["instructions"],
         "est_cycles": costs["cycles"],
         "low": costs["low"],
         "high": costs["high"],
         "cycles_per_mac": costs["cycles"] / board.program.info.macs,
-        "est_ms_216mhz": 1e3 * seconds,
+        "est_ms_216mhz": milliseconds(costs["cycles"]),
         "flash_bytes": sum(sizes[part] for part in ("constants", "network_code", "kernels", "library")),
         "ram_bytes": sizes["arena"] + sizes["stack"],
-        "est_energy_mj": 1e3 * seconds * BOARD_POWER_W,
+        "est_energy_mj": milliseconds(costs["cycles"]) * BOARD_POWER_W,
         "measured_energy_mj": None,
     }
 
@@ -189,8 +191,8 @@ def break_even_table(path: str | Path, kernels: Sequence[str], levels: Sequence[
     return pd.DataFrame(rows)
 
 
-def _cycles(tflite, kernels, choices=None):
-    program = engine.plan(tflite, kernels, choices)
+def _cycles(tflite, kernels):
+    program = engine.plan(tflite, kernels)
     board = engine_board.NetworkOnBoard(program)
     board.run(np.zeros(program.info.input.size, program.info.input.dtype))
     return board.costs()["cycles"]
@@ -218,8 +220,11 @@ def _label(meta):
 
 def _code() -> str:
     """Digest of what a row depends on beside the model."""
+    return cache.content_digest(_sources())
+
+
+def _sources() -> list[Path]:
+    """Files of the engine, the emulated board and the firmware, and what compares its outputs with TFLM's."""
     here, firmware = Path(__file__).parent, cache.PROJECT_FOLDER / "firmware_tflm"
-    names = ("engine", "kernels", "kernel_study", "timing", "instructions", "recorder", "profile", "machine", "core")
-    modules = [path for path in here.glob("*.[pc]*") if path.stem.split("_")[0] in names or path.stem in names]
-    sources = [path for path in firmware.rglob("*") if path.is_file() and path.suffix != ".md"]
-    return cache.content_digest(sorted([*modules, *sources]))
+    modules = {path for name in _MODULES.split() for path in here.glob(f"{name}.[pc]*")}
+    return sorted([*modules, *(path for path in firmware.rglob("*") if path.is_file() and path.suffix != ".md")])

@@ -5,17 +5,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kwslib.tflite_graph import ModelInfo, Op, Tensor, describe
+from kwslib.tflite_graph import ModelInfo, Op, Tensor
 
 CONVOLVE_POSITIONS = 512  # of a convolution weight first: see kernels.h
 COLUMNS_STEP = 16  # columns of a packed convolution come in such steps
 MOST_COLUMNS = 256
 PANEL_BYTES = 2048
+MOST_MAGNITUDE = 2**16  # sums of the magnitudes of the first of two outputs in a word of weights stay below it
 ACTIVATION_RANGES = {"NONE": (-math.inf, math.inf), "RELU": (0, math.inf), "RELU6": (0, 6), "RELU_N1_TO_1": (-1, 1)}
 
 
 class KernelError(ValueError):
     """A layer does not fit a kernel; the message names what is wrong with it."""
+
+
+class OtherKindError(KernelError):
+    """A chain of kernels is for networks of another kind than this one."""
 
 
 @dataclass(frozen=True)
@@ -82,17 +87,41 @@ def plain_layer(info: ModelInfo, op: Op) -> Layer:
         raise KernelError(f"{op.name} of {source.dtype}: needed is int8, with weights whose zero point is 0")
     channels = weights.shape[-1 if op.name == "DEPTHWISE_CONV_2D" else 0]
     check_shapes(op, source, weights, target, channels)
-    bias = info.tensors[op.inputs[2]].data if len(op.inputs) > 2 else np.zeros(channels, np.int32)
-    if bias is None or bias.size != channels or bias.dtype != np.int32:
-        raise KernelError(f"its bias is not one int32 constant for each of {channels} outputs")
     shared = {
         "weights": np.ascontiguousarray(weights.data),
-        "bias": np.ascontiguousarray(bias, np.int32),
-        "quantization": _quantization(source, weights, target, op, channels),
+        "bias": bias(info, op, channels, "int32"),
+        "quantization": quantization(source, weights, target, op, channels),
     }
     if op.name == "FULLY_CONNECTED":
         return Layer("fully_connected_t", {"inputs": weights.shape[1], "outputs": channels} | shared)
     return Layer("convolution_t", geometry(op, source, weights, target) | shared)
+
+
+def bias(info: ModelInfo, op: Op, channels: int, dtype: str) -> np.ndarray:
+    """Bias of an operator with weights: [channels], zeros where it has none. Raises KernelError."""
+    found = info.tensors[op.inputs[2]].data if len(op.inputs) > 2 else np.zeros(channels, dtype)
+    if found is None or found.size != channels or found.dtype != dtype:
+        raise KernelError(f"its bias is not one {dtype} constant for each of {channels} outputs")
+    return np.ascontiguousarray(found)
+
+
+def quantization(source: Tensor, weights: Tensor, target: Tensor, op: Op, channels: int) -> dict:
+    """Members of a quantization_t of an int8 or int16 layer with so many outputs. Raises KernelError."""
+    scales = weights.scales if len(weights.scales) > 1 else weights.scales * channels
+    if op.name == "FULLY_CONNECTED" and len(weights.scales) == 1:  # TFLM multiplies these two in float32
+        products = [float(np.float32(source.scales[0]) * np.float32(scale)) for scale in scales]
+    else:
+        products = [source.scales[0] * scale for scale in scales]
+    pairs = np.array([quantize_multiplier(product / target.scales[0]) for product in products], np.int32)
+    minimum, maximum = output_limits(target, op.activation)
+    return {
+        "input_offset": -source.zero_points[0],
+        "output_offset": target.zero_points[0],
+        "minimum": minimum,
+        "maximum": maximum,
+        "multiplier": np.ascontiguousarray(pairs[:, 0]),
+        "shift": np.ascontiguousarray(pairs[:, 1]),
+    }
 
 
 def geometry(op: Op, source: Tensor, weights: Tensor, target: Tensor) -> dict[str, int]:
@@ -143,12 +172,6 @@ def check_shapes(op: Op, source: Tensor, weights: Tensor, target: Tensor, channe
         raise KernelError("it is dilated, which no kernel here computes: use larger strides, or TensorFlow Lite Micro")
 
 
-def plain_layers(tflite: bytes) -> list[Layer]:
-    """The layers with weights of a model, in order of execution."""
-    info = describe(tflite)
-    return [plain_layer(info, op) for op in info.ops if op.macs]
-
-
 def output_stages(layer: Layer) -> np.ndarray:
     """`output_stage_t` of each output channel: int32 [channels, 4]. Raises KernelError."""
     quantization, weights = layer.members["quantization"], layer.members["weights"]
@@ -159,7 +182,7 @@ def output_stages(layer: Layer) -> np.ndarray:
     bias = layer.members["bias"] + quantization["input_offset"] * rows.sum(axis=1)
     constant = ~rows.any(axis=1)  # a pruned filter may have any scale
     if (~constant & ((shift < 1) | (shift > 22))).any():
-        raise KernelError("a packed layer needs scales between 2^-22 and 1/2 from accumulator to output")
+        raise KernelError("a packed layer needs scales between 2^-23 and 1/2 from accumulator to output")
     values = requantize(bias, quantization)
     bias[constant], multiplier[constant], shift[constant] = 0, 0, 1
     if (np.abs(bias) >= 2**29).any():
@@ -198,14 +221,15 @@ def pack_convolution(layer: Layer) -> Layer:
     return Layer("packed_convolution_t", sizes | {"stream": np.pad(stream, (0, 8))})
 
 
-def pack_fully_connected(layer: Layer, order: np.ndarray | None = None) -> Layer:
-    """Pack a FULLY_CONNECTED for `fully_connected_packed_s8`; `order` holds the input that comes at each place.
+def pack_fully_connected(layer: Layer, inputs: np.ndarray | None = None, outputs: np.ndarray | None = None) -> Layer:
+    """Pack a FULLY_CONNECTED for `fully_connected_packed_s8`.
 
-    Outputs that fill a group of four up are constant. Raises KernelError.
+    `inputs` holds the input that comes at each place, `outputs` the output that goes to each place, where these are
+    not the layer's own orders. Outputs that fill a group of four up are constant. Raises KernelError.
     """
-    stages, weights = _padded_rows(layer, order)
+    stages, weights = _padded_rows(layer, inputs, outputs)
     n_out, n_in = weights.shape
-    if (weights == -128).any() or (np.abs(weights[0::2]).sum(axis=1) >= 2**16).any():
+    if (weights == -128).any() or (magnitudes(weights[0::2]) >= MOST_MAGNITUDE).any():
         raise KernelError("a packed layer needs weights above -128 that add up to less than 2^16 in magnitude")
     both = (256 * weights[0::2] + weights[1::2]).astype(np.int16).reshape(n_out // 4, 2, n_in // 2, 2)
     both = np.ascontiguousarray(both.transpose(0, 2, 1, 3)).reshape(n_out // 4, -1)
@@ -213,6 +237,25 @@ def pack_fully_connected(layer: Layer, order: np.ndarray | None = None) -> Layer
     stream = np.concatenate([head.view(np.uint8), both.view(np.uint8)], axis=1).ravel()
     sizes = {"inputs": n_in, "outputs": n_out}
     return Layer("packed_fully_connected_t", sizes | {"stream": np.pad(stream, (0, 8))})
+
+
+def outputs_order(layer: Layer) -> np.ndarray | None:
+    """Order of outputs in which `pack_fully_connected` can take a layer whose own order breaks its limit of magnitudes.
+
+    The output that goes to each place: those with the least weights at the even ones. None for the layer's own order.
+    """
+    sums = magnitudes(layer.members["weights"])
+    if (sums[0::2] < MOST_MAGNITUDE).all():
+        return None
+    by_sum, n_even = np.argsort(sums, kind="stable"), -(-len(sums) // 2)
+    order = np.empty(len(sums), np.int64)
+    order[0::2], order[1::2] = np.sort(by_sum[:n_even]), np.sort(by_sum[n_even:])
+    return order
+
+
+def magnitudes(weights: np.ndarray) -> np.ndarray:
+    """Sum of the magnitudes of the weights [outputs, ...] of each output."""
+    return np.abs(weights.reshape(len(weights), -1).astype(np.int64)).sum(axis=1)
 
 
 def panels_layer(layer: Layer, packed: Layer) -> Layer:
@@ -226,10 +269,12 @@ def panels_layer(layer: Layer, packed: Layer) -> Layer:
     return Layer("panels_t", sizes | {"columns": packed.members["columns"]})
 
 
-def _padded_rows(layer, order):
+def _padded_rows(layer, inputs, outputs):
     """Output stages and weights (int32) of a FULLY_CONNECTED, outputs in fours and inputs in sixteens."""
     stages, weights = output_stages(layer), layer.members["weights"].astype(np.int32)
-    weights = weights if order is None else weights[:, order]
+    weights = weights if inputs is None else weights[:, inputs]
+    if outputs is not None:
+        stages, weights = stages[outputs], weights[outputs]
     n_out, n_in = weights.shape
     stages = np.pad(stages, ((0, -n_out % 4), (0, 0)), mode="edge")
     return stages, np.pad(weights, ((0, -n_out % 4), (0, -n_in % COLUMNS_STEP)))
@@ -238,21 +283,3 @@ def _padded_rows(layer, order):
 def column_order(columns: int) -> np.ndarray:
     """Order of columns that SXTB16 makes of four bytes: 0, 2, 1, 3."""
     return np.arange(columns).reshape(-1, 4)[:, [0, 2, 1, 3]].ravel()
-
-
-def _quantization(source, weights, target, op, channels):
-    scales = weights.scales if len(weights.scales) > 1 else weights.scales * channels
-    if op.name == "FULLY_CONNECTED" and len(weights.scales) == 1:  # TFLM multiplies these two in float32
-        products = [float(np.float32(source.scales[0]) * np.float32(scale)) for scale in scales]
-    else:
-        products = [source.scales[0] * scale for scale in scales]
-    pairs = np.array([quantize_multiplier(product / target.scales[0]) for product in products], np.int32)
-    minimum, maximum = output_limits(target, op.activation)
-    return {
-        "input_offset": -source.zero_points[0],
-        "output_offset": target.zero_points[0],
-        "minimum": minimum,
-        "maximum": maximum,
-        "multiplier": np.ascontiguousarray(pairs[:, 0]),
-        "shift": np.ascontiguousarray(pairs[:, 1]),
-    }

@@ -8,8 +8,6 @@ import numpy as np
 from kwslib import toolchain
 from kwslib.kernels import KernelError, Layer, Scratch
 
-_CALLED = "bench_run"
-
 
 def build() -> Path:
     """Build the bench; returns its ELF file. Raises `toolchain.ToolchainError`."""
@@ -19,26 +17,26 @@ def build() -> Path:
 class BoardKernels:
     """A bench_kernels.elf that waits for layers; weights lie in flash, activations in DTCM."""
 
-    def __init__(self, elf: str | Path, recorder: bool = True):
+    def __init__(self, elf: str | Path):
         from kwslib.machine import Firmware, Machine
 
-        self.machine = Machine(Firmware.load(elf), recorder=recorder)
+        self.machine = Machine(Firmware.load(elf))
+        self._room = _sizes(elf, ("bench_flash", "bench_layer", "bench_input", "bench_scratch"))
         self.machine.run(until="bench_ready")
 
     def run(self, kernel: str, layer: Layer, values: np.ndarray, n_out: int, dtype="int8") -> np.ndarray:
         """Run a kernel on input `values`; returns `n_out` values of `dtype`. Raises KernelError, BoardError."""
         content, flash = self._arguments(layer.members, b"")
         for symbol, data in (("bench_flash", flash), ("bench_layer", content), ("bench_input", values.tobytes())):
-            room = self._room(symbol)
-            if len(data) > room:
+            if len(data) > self._room[symbol]:
+                room = self._room[symbol]
                 raise KernelError(f"{len(data)} bytes do not fit {symbol} of the bench, which has {room}")
             self.machine.write(symbol, data)
         self.machine.write("bench_kernel", (self.machine.symbol(kernel) | 1).to_bytes(4, "little"))
-        self._before = self.machine.recorder.snapshot() if hasattr(self.machine.recorder, "snapshot") else None
+        self._before = self.machine.recorder.snapshot()
         self.machine.run(until="bench_done")
-        self.cycles = int.from_bytes(self.machine.read("bench_cycles", 4), "little")
         output = self.machine.read("bench_output", n_out * np.dtype(dtype).itemsize)
-        self._after = self.machine.recorder.snapshot() if self._before else None
+        self._after = self.machine.recorder.snapshot()
         self.machine.run(until="bench_ready")
         return np.frombuffer(output, dtype)
 
@@ -46,21 +44,8 @@ class BoardKernels:
         """Instructions (exact), cycles, low and high (estimates) of the last run, with its few steps around it."""
         from kwslib import profile
 
-        return {
-            name: profile.totals(self._after, self._before)[name] for name in ("instructions", "cycles", "low", "high")
-        }
-
-    def profile(self):
-        """Table by function of the last run: see `profile.table`."""
-        from kwslib import profile
-
-        return profile.table(self._after, self.machine.firmware, self._before)
-
-    def _room(self, symbol):
-        from elftools.elf.elffile import ELFFile
-
-        with self.machine.firmware.path.open("rb") as file:
-            return ELFFile(file).get_section_by_name(".symtab").get_symbol_by_name(symbol)[0]["st_size"]
+        sums = profile.totals(self._after, self._before)
+        return {name: sums[name] for name in ("instructions", "cycles", "low", "high")}
 
     def _arguments(self, members, flash):
         """Bytes of a struct, and of the flash that its pointers point to."""
@@ -70,7 +55,7 @@ class BoardKernels:
                 inner, flash = self._arguments(value, flash)
                 content += inner
             elif isinstance(value, Scratch):
-                room = self._room("bench_scratch")
+                room = self._room["bench_scratch"]
                 if value.n_bytes > room:
                     raise KernelError(f"{value.n_bytes} bytes of scratch do not fit the bench, which has {room}")
                 content += self.machine.symbol("bench_scratch").to_bytes(4, "little")
@@ -83,3 +68,12 @@ class BoardKernels:
             else:
                 content += int(value).to_bytes(4, "little", signed=True)
         return content, flash
+
+
+def _sizes(elf, names):
+    """Bytes of variables of an ELF file, by name."""
+    from elftools.elf.elffile import ELFFile
+
+    with Path(elf).open("rb") as file:
+        table = ELFFile(file).get_section_by_name(".symtab")
+        return {name: table.get_symbol_by_name(name)[0]["st_size"] for name in names}

@@ -149,7 +149,7 @@ def _contributions(tensor, twice):
 def _pairs(plain, weights):
     """Stream of a convolution: see kernels_dense.h."""
     stages, weights = _stages(plain), weights.astype(np.int32)
-    if (weights == -128).any() or (np.abs(weights[0::2]).sum(axis=1) >= 2**16).any():
+    if (weights == -128).any() or (kernels.magnitudes(weights[0::2]) >= kernels.MOST_MAGNITUDE).any():
         raise KernelError("a SIMD convolution needs weights above -128 that add up to less than 2^16 in magnitude")
     odd = ((0, len(weights) % 2), (0, 0))
     stages, weights = np.pad(stages, odd, mode="edge"), np.pad(weights, odd, mode="edge")

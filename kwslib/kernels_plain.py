@@ -24,12 +24,17 @@ _WEIGHTED = {
 def plain(info: ModelInfo, op: Op) -> list[Step]:
     """Steps of one operator in plain loops, output after output. Raises KernelError."""
     if op.name in _WEIGHTED:
-        return [_weighted(info, op, _WEIGHTED[op.name])]
+        return weighted(info, op)
     if op.name not in _LOWERINGS:
         raise KernelError("there is no kernel for it: use another layer in Keras, or TensorFlow Lite Micro")
     source, target = info.tensors[op.inputs[0]], info.tensors[op.outputs[0]]
     kernel, layer = _LOWERINGS[op.name](info, op, source, target)
     return [Step(kernel, layer, target.size, target.dtype)]
+
+
+def weighted(info: ModelInfo, op: Op) -> list[Step]:
+    """The same for operators that have weights only. Raises KernelError."""
+    return _variant(info, op, _WEIGHTED)
 
 
 def skip(info: ModelInfo, op: Op) -> list[Step]:

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 
 from kwslib import kernels, packers_wide
-from kwslib.kernels import CONVOLVE_POSITIONS, KernelError, Layer, Step, quantize_multiplier
+from kwslib.kernels import CONVOLVE_POSITIONS, KernelError, Layer, Step
 from kwslib.tflite_graph import ModelInfo, Op
 
 NINE = 9  # positions of the weight-first kernels with accumulators in registers
+_MOST_SHIFT = 7  # to the left, of an int16 layer
 _SUFFIXES = {"float32": "f32", "int16": "s16"}
 _KERNELS = {"CONV_2D": "convolve", "DEPTHWISE_CONV_2D": "depthwise_convolve", "FULLY_CONNECTED": "fully_connected"}
 
@@ -29,11 +30,8 @@ def layer(info: ModelInfo, op: Op) -> Layer:
         raise KernelError(f"operator {op.index} ({op.name}) has a zero point other than 0")
     channels = weights.shape[-1 if op.name == "DEPTHWISE_CONV_2D" else 0]
     kernels.check_shapes(op, source, weights, target, channels)
-    kind = np.float32 if suffix == "f32" else np.int64
-    bias = info.tensors[op.inputs[2]].data if len(op.inputs) > 2 else np.zeros(channels, kind)
-    if bias is None or bias.size != channels or bias.dtype != kind:
-        raise KernelError(f"its bias is not one {np.dtype(kind)} constant for each of {channels} outputs")
-    shared = {"weights": np.ascontiguousarray(weights.data), "bias": np.ascontiguousarray(bias)}
+    bias = kernels.bias(info, op, channels, "float32" if suffix == "f32" else "int64")
+    shared = {"weights": np.ascontiguousarray(weights.data), "bias": bias}
     if suffix == "f32":
         if op.activation not in kernels.ACTIVATION_RANGES:
             raise KernelError(f"activation function {op.activation} is not known")
@@ -41,30 +39,12 @@ def layer(info: ModelInfo, op: Op) -> Layer:
         low, high = (float(np.clip(limit, -largest, largest)) for limit in kernels.ACTIVATION_RANGES[op.activation])
         shared |= {"minimum": low, "maximum": high}
     else:
-        shared["quantization"] = _quantization(source, weights, target, op, channels)
+        shared["quantization"] = kernels.quantization(source, weights, target, op, channels)
+        if (shared["quantization"]["shift"] > _MOST_SHIFT).any():
+            raise KernelError(f"operator {op.index} ({op.name}) has scales above 2^7 from accumulator to output")
     if op.name == "FULLY_CONNECTED":
         return Layer(f"fully_connected_{suffix}_t", {"inputs": weights.shape[1], "outputs": channels} | shared)
     return Layer(f"convolution_{suffix}_t", kernels.geometry(op, source, weights, target) | shared)
-
-
-def _quantization(source, weights, target, op, channels):
-    scales = weights.scales if len(weights.scales) > 1 else weights.scales * channels
-    if op.name == "FULLY_CONNECTED" and len(weights.scales) == 1:  # TFLM multiplies these two in float32
-        products = [float(np.float32(source.scales[0]) * np.float32(scale)) for scale in scales]
-    else:
-        products = [source.scales[0] * scale for scale in scales]
-    pairs = np.array([quantize_multiplier(product / target.scales[0]) for product in products], np.int32)
-    if (pairs[:, 1] > 7).any():
-        raise KernelError(f"operator {op.index} ({op.name}) has scales above 2^7 from accumulator to output")
-    low, high = kernels.output_limits(target, op.activation)
-    return {
-        "input_offset": 0,
-        "output_offset": 0,
-        "minimum": low,
-        "maximum": high,
-        "multiplier": np.ascontiguousarray(pairs[:, 0]),
-        "shift": np.ascontiguousarray(pairs[:, 1]),
-    }
 
 
 def plain_wide(info: ModelInfo, op: Op) -> list[Step]:
@@ -120,21 +100,6 @@ def packed_wide(info: ModelInfo, op: Op) -> list[Step]:
 def sparse_wide(info: ModelInfo, op: Op) -> list[Step]:
     """CONV_2D and FULLY_CONNECTED with the non-zero weights only, weight first. Raises KernelError."""
     return _packed(info, op, "_sparse", packers_wide.PACK_SPARSE)
-
-
-LOWERINGS = {
-    "plain": plain_wide,
-    "skip": skip_wide,
-    "weight_first": weight_first_wide,
-    "weight_first_skip": weight_first_skip_wide,
-    "weight_first_registers": weight_first_registers_wide,
-    "weight_first_registers_skip": weight_first_registers_skip_wide,
-    "simd_long": simd_long_wide,
-    "simd": simd_wide,
-    "simd_expand": simd_expand_wide,
-    "packed": packed_wide,
-    "sparse": sparse_wide,
-}
 
 
 def _one_step(info, op, variant):

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from kwslib.config import milliseconds
 from kwslib.firmware import BoardError, Firmware
-from kwslib.kernel_study import CLOCK_HZ
 from kwslib.machine import Machine
 
 AUDIO_HZ = 16_000
@@ -114,8 +114,8 @@ def budget(model: str, sums: dict[str, float], period_ms: float) -> dict:
     """
     cycles = {f"{stage}_cycles": sums[f"{stage}_mean"] for stage in STAGES}
     most = sum(sums[f"{stage}_most"] for stage in STAGES)
-    row = {"model": model, **cycles, "hop_ms": sum(cycles.values()) / CLOCK_HZ * 1e3}
-    row |= {"most_hop_ms": most / CLOCK_HZ * 1e3, "period_ms": period_ms, "cpu_load_percent": sums["load"]}
+    row = {"model": model, **cycles, "hop_ms": milliseconds(sum(cycles.values()))}
+    row |= {"most_hop_ms": milliseconds(most), "period_ms": period_ms, "cpu_load_percent": sums["load"]}
     return row | {"overruns": sums["overruns"], "stack_bytes": sums["stack_bytes"]}
 
 

@@ -5,6 +5,7 @@ The programs are those of `bench_serial`. The emulated board runs the same ELF a
 
 import argparse
 import contextlib
+import hashlib
 import re
 import zlib
 from collections.abc import Callable
@@ -16,12 +17,12 @@ import pandas as pd
 
 from kwslib import bench_serial, cache, plotting
 from kwslib.bench_serial import Bench
+from kwslib.config import CLOCK_HZ
 from kwslib.flash import flash
 from kwslib.kernel_sets import KERNEL_SETS
 from kwslib.serial_port import PortError, SerialPort
 
 EMULATED = "emulated"  # a name of a port, and of a source
-CLOCK_HZ = 216_000_000
 BOARD_COLUMNS = ["model_file", "kernel", "source", "runs", "cycles", "min_cycles", "max_cycles", "core_hz", "ms"]
 BOARD_COLUMNS += ["equal", "garbled", "restarts", "sha256", "program"]
 _MOST_FOREIGN, _MOST_RESTARTS, _MOST_ASKED = 100, 3, 3
@@ -210,18 +211,25 @@ def compare(results: str | Path) -> pd.DataFrame:
     """Boards beside their estimates: model_file, kernel, est_ms, board_ms, ratio (board / estimated), equal.
 
     A row for each one of `board.csv` with source "board". Estimates are those of the same ELF on the emulated board,
-    where they are in `board.csv`, or else those of `kernels.csv`.
+    where they are in `board.csv`, or else those of `kernels.csv`, which are of the files in `results/models`. An
+    estimate of another file than the board ran, of the same name, does not count.
     """
-    table = board_table(results)
+    table, key = board_table(results), [*_KEY, "sha256"]
     estimates = [table[table.source == EMULATED].rename(columns={"ms": "est_ms"})]
     path = Path(results) / "tables" / "kernels.csv"
     if path.is_file():
         study = pd.read_csv(path)
-        estimates.append(study[study.machine_setting == "ours"].rename(columns={"est_ms_216mhz": "est_ms"}))
-    estimates = pd.concat([rows[[*_KEY, "est_ms"]] for rows in estimates]).drop_duplicates(_KEY)
-    found = table[table.source == "board"].rename(columns={"ms": "board_ms"}).merge(estimates, "left", _KEY)
+        digests = {name: _sha256(Path(results) / "models" / name) for name in study.model_file.unique()}
+        study = study[study.machine_setting == "ours"].assign(sha256=study.model_file.map(digests))
+        estimates.append(study.rename(columns={"est_ms_216mhz": "est_ms"}))
+    estimates = pd.concat([rows[[*key, "est_ms"]] for rows in estimates]).drop_duplicates(key)
+    found = table[table.source == "board"].rename(columns={"ms": "board_ms"}).merge(estimates, "left", key)
     found["ratio"] = found.board_ms / found.est_ms
     return found[[*_KEY, "est_ms", "board_ms", "ratio", "equal"]]
+
+
+def _sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kwslib.kernels import KernelError, Layer, Scratch
+from kwslib.kernels import KernelError, Layer, Scratch, magnitudes
 
 COLUMNS_STEP = 16  # columns of a packed int16 convolution come in such steps
 SCRATCH_BYTES = 10 * 1024  # for the panels of a packed convolution, if one is not larger
@@ -15,8 +15,7 @@ def check_sums(weights: np.ndarray, bias: np.ndarray) -> None:
 
     For every output, 2^15 times the sum of |weights| plus |bias| has to be below 2^31. Raises KernelError.
     """
-    magnitudes = np.abs(weights.reshape(len(weights), -1).astype(np.int64)).sum(axis=1)
-    if (magnitudes * 2**15 + np.abs(bias) >= 2**31).any():
+    if (magnitudes(weights) * 2**15 + np.abs(bias) >= 2**31).any():
         raise KernelError("sums of this int16 layer may not fit 32 bits: the magnitudes of its weights are too large")
 
 
@@ -76,8 +75,8 @@ def pack_fully_connected_s16(plain: Layer) -> Layer:
     weights = np.pad(weights, ((0, -n_out % 4), (0, -n_in % 8)))
     n_in = weights.shape[1]
     # The largest part whose sums fit 32 bits wherever it lies.
-    magnitudes = np.abs(weights.astype(np.int64)).reshape(len(weights), -1, 8).sum(axis=2)
-    part = next(p for p in range(n_in, 0, -8) if _largest_part(magnitudes, p // 8) < 2**16)
+    eights = np.abs(weights.astype(np.int64)).reshape(len(weights), -1, 8).sum(axis=2)
+    part = next(p for p in range(n_in, 0, -8) if _largest_part(eights, p // 8) < 2**16)
     stream = weights.reshape(len(weights) // 4, 2, 2, n_in // 2, 2).transpose(0, 3, 1, 4, 2)
     members = {"inputs": n_in, "outputs": n_out, "part": part}
     members |= {name: plain.members["quantization"][name] for name in ("minimum", "maximum")}
@@ -152,9 +151,9 @@ def pack_sparse_fully_connected_s16(plain: Layer) -> Layer:
     return Layer("sparse_fully_connected_s16_t", sparse)
 
 
-def _largest_part(magnitudes, n):
-    """Largest sum of `n` magnitudes that a kernel adds up in one part: [outputs, blocks] in steps of n."""
-    return max(magnitudes[:, start : start + n].sum(axis=1).max() for start in range(0, magnitudes.shape[1], n))
+def _largest_part(eights, n):
+    """Largest sum of magnitudes in one part of `n` blocks; `eights` [outputs, blocks] are those of eight weights."""
+    return max(eights[:, start : start + n].sum(axis=1).max() for start in range(0, eights.shape[1], n))
 
 
 def _output_stages(plain):
@@ -168,7 +167,7 @@ def _output_stages(plain):
     reduced = np.where(multiplier < 0x7FFF0000, (multiplier + 2**15) >> 16, 0x7FFF)
     constant = ~plain.members["weights"].reshape(len(bias), -1).any(axis=1)
     if ((right < 16) | (right > 32))[~constant & (reduced > 0)].any():
-        raise KernelError("a packed int16 layer needs scales between 2^-17 and 1/2 from accumulator to output")
+        raise KernelError("a packed int16 layer needs scales between 2^-18 and 1/2 from accumulator to output")
     value = ((bias * reduced + (1 << (right - 1))) >> right).astype(np.int32)
     value = np.clip(value, quantization["minimum"], quantization["maximum"]).astype(np.int64)
     factor = np.where(constant, 2**31 - 1, reduced << (32 - np.clip(right, 16, 32)))

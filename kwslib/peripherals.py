@@ -83,7 +83,11 @@ class Gpio(Peripheral):
 
 
 class Watchdog(Peripheral):
-    """Independent watchdog: resets the chip if it is not fed in time; runs on LSI (RM0385 section 28)."""
+    """Independent watchdog: resets the chip if it is not fed in time; runs on LSI (RM0385 section 28).
+
+    Its counter is loaded from RLR by the start, by 0xAAAA in KR and by a write of WINR, and by nothing else: a new
+    RLR waits for the next of these, a new prescaler counts on from where the counter is.
+    """
 
     REGISTERS: ClassVar = {
         0x00: Register("KR", 0, 0xFFFF, command=True),
@@ -96,23 +100,21 @@ class Watchdog(Peripheral):
 
     def __init__(self, machine, name, base):
         super().__init__(machine, name, base)
-        self._unlocked, self._started, self._event, self._fed_s = False, False, None, 0.0
+        self._unlocked, self._event = False, None
+        self._count, self._since_s = 0.0, 0.0  # value of the counter, and when it had it
 
     def _tick_s(self) -> float:
         return (4 << min(6, self.values["PR"])) / LSI_HZ
 
-    def _feed(self) -> None:
-        if self._event:
-            if self._window_is_closed():
-                return self._bite()
-            self._event.cancel()
-        self._fed_s = self.machine.time_s
-        self._event = self.machine.schedule((self.values["RLR"] + 1) * self._tick_s(), self._bite, resets=True)
-        return None
+    def _counter(self) -> float:
+        return self._count - (self.machine.time_s - self._since_s) / self._tick_s()
 
-    def _window_is_closed(self) -> bool:
-        elapsed = (self.machine.time_s - self._fed_s) / self._tick_s()
-        return self.values["RLR"] - elapsed > self.values["WINR"]
+    def _count_from(self, count: float) -> None:
+        """Count down from now on; a tick after 0 the chip is reset."""
+        if self._event:
+            self._event.cancel()
+        self._count, self._since_s = count, self.machine.time_s
+        self._event = self.machine.schedule((count + 1) * self._tick_s(), self._bite, resets=True)
 
     def _bite(self) -> None:
         self.machine.peripheral("RCC").put("CSR", IWDGRSTF | PINRSTF)
@@ -120,32 +122,32 @@ class Watchdog(Peripheral):
 
     def write_kr(self, value: int) -> None:
         self._unlocked = value == 0x5555
-        if value == 0xCCCC and not self._started:
-            self._started = True
-            self._feed()
-        elif value == 0xAAAA and self._started:
-            self._feed()
+        if value == 0xAAAA and self._event and self._counter() > self.values["WINR"]:
+            self._bite()  # fed before the window opened
+        elif value == (0xAAAA if self._event else 0xCCCC):
+            self._count_from(self.values["RLR"])
 
-    def _update(self, register: str, busy: int, value: int) -> None:
+    def _update(self, register: str, busy: int, value: int) -> bool:
+        """Take a value over; False while the registers are locked."""
         if not self._unlocked:
             self.machine.note(f"IWDG_{register} was written while locked, without effect: write 0x5555 to KR first")
-            return
+            return False
         self.values[register] = value
         self.put("SR", busy)
         self.machine.schedule(self._UPDATE_S, lambda: self.put("SR", busy, False))
-        if self._started:
-            self._event.cancel()
-            self._event = None
-            self._feed()
+        return True
 
     def write_pr(self, value: int) -> None:
-        self._update("PR", 1, value)
+        count = self._counter()
+        if self._update("PR", 1, value) and self._event:
+            self._count_from(count)
 
     def write_rlr(self, value: int) -> None:
         self._update("RLR", 2, value)
 
     def write_winr(self, value: int) -> None:
-        self._update("WINR", 4, value)
+        if self._update("WINR", 4, value) and self._event:
+            self._count_from(self.values["RLR"])
 
 
 class Syscfg(Peripheral):
@@ -165,7 +167,6 @@ class Syscfg(Peripheral):
 class Exti(Peripheral):
     """External interrupts of the pins (RM0385 chapter 11); the other lines are not modelled."""
 
-    _PINS = 0xFFFF
     REGISTERS: ClassVar = {
         0x00: Register("IMR", 0, 0x01FFFFFF, unmodelled=0x01FF0000),
         0x04: Register("EMR", 0, 0x01FFFFFF, unmodelled=0x01FFFFFF),

@@ -27,6 +27,7 @@ FRAME_FIELDS = ("block", "ret", "instructions", "cost", "exception")
 NONE = 0xFFFFFFFF  # no block
 COST = 256
 NEVER = 2**64 - 1
+BTB_ENTRIES = 64  # of the branch target buffer, a power of two; assumed, as Arm publishes none
 _MAX_UNCACHED = 16
 
 
@@ -54,24 +55,23 @@ class Snapshot:
 class Recorder:
     """Attach to a Unicorn core: every block that it executes from now on is counted, and costed.
 
-    `btb_entries` is the size of the simulated branch target buffer, a power of two (64 is assumed: Arm publishes none);
     `compiled` False takes the Python implementation, which counts the same and is several times slower. The recorder
     must live as long as `uc` runs. A block that a fault ends early counts in full. Code that the firmware writes over
     other code in RAM is noticed, code that Python or DMA writes there after it has run is not.
     """
 
-    def __init__(self, uc, *, btb_entries: int = 64, compiled: bool = True):
+    def __init__(self, uc, *, compiled: bool = True):
         self._uc, self._decoder, self._error = uc, Decoder(), None
         self._bytes: list[bytes] = []
         self._code: list[tuple[Instruction, ...]] = []
         self._bounds: dict[tuple[int, int, int], tuple[float, float]] = {}
         library = compiled_library() if compiled else None
         if library is not None:
-            self._counters = _CompiledCounters(uc, library, btb_entries, self)
+            self._counters = _CompiledCounters(uc, library, self)
         else:
             from kwslib.recorder_python import PythonCounters
 
-            self._counters = PythonCounters(uc, btb_entries, self)
+            self._counters = PythonCounters(uc, self)
         self._counters.set_penalties([nominal * COST for _, nominal, _ in timing.PENALTIES.values()])
         self.set_memory(icache=False, dcache=False, art=False, uncached=[])
 
@@ -201,7 +201,7 @@ _CHANGED = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint32)
 class _CompiledCounters:
     """The counters of recorder.c."""
 
-    def __init__(self, uc, library, btb_entries, recorder):
+    def __init__(self, uc, library, recorder):
         from unicorn import UC_HOOK_BLOCK, UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE, UcError, arm_const
         from unicorn.unicorn_py3.unicorn import uclib
 
@@ -216,7 +216,7 @@ class _CompiledCounters:
             ctypes.cast(f, ctypes.c_void_p) for f in (uclib.uc_emu_stop, uclib.uc_reg_read, uclib.uc_reg_write)
         ]
         self._library = library
-        self._state = library.recorder_new(btb_entries, *callbacks, *functions, arm_const.UC_ARM_REG_CPSR)
+        self._state = library.recorder_new(BTB_ENTRIES, *callbacks, *functions, arm_const.UC_ARM_REG_CPSR)
         if not self._state:
             raise MemoryError("not enough memory for the recorder")
         weakref.finalize(self, library.recorder_free, self._state)

@@ -1,6 +1,7 @@
-"""The counters of `recorder.c` in Python, for a computer without a C compiler; a test holds both to the same counts.
+"""The counters of `recorder.c` in Python, for a computer without a C compiler, and as a check of recorder.c.
 
-See recorder.c for the reasons; names and order of steps are the same.
+A test holds both to the same counts, of every block and edge: a mistake in one of them shows. See recorder.c for the
+reasons; names and order of steps are the same.
 """
 
 from types import SimpleNamespace
@@ -8,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 from unicorn import UC_HOOK_BLOCK, UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE, UC_MEM_WRITE, arm_const
 
-from kwslib.recorder import BLOCK_FIELDS, EDGE_FIELDS, EVENTS, FRAME_FIELDS, KINDS, NEVER, NONE
+from kwslib.recorder import BLOCK_FIELDS, BTB_ENTRIES, EDGE_FIELDS, EVENTS, FRAME_FIELDS, KINDS, NEVER, NONE
 
 _IT_BITS = 0x0600FC00
 _RETURN_STACK = 16
@@ -18,7 +19,7 @@ _GRANULE_BITS = 6
 class PythonCounters:
     """What `Recorder` needs of its counters; costs are cycles in 1/256."""
 
-    def __init__(self, uc, btb_entries, recorder):
+    def __init__(self, uc, recorder):
         self.head = SimpleNamespace(
             instructions=0, cost=0, waited=0, stop=NEVER, due=0, failed=0, icache=0, dcache=0, art=0
         )
@@ -28,7 +29,7 @@ class PythonCounters:
         self._previous = self._before = self._resume = NONE
         self._cut = False
         self._returns, self._return_top = [0] * _RETURN_STACK, 0
-        self._targets = [[0, 0, 0] for _ in range(btb_entries)]  # tag, target, counter
+        self._targets = [[0, 0, 0] for _ in range(BTB_ENTRIES)]  # tag, target, counter
         self._caches = {"icache": _Cache(64, 2), "dcache": _Cache(32, 4), "art": _Cache(16, 4)}
         self._versions: dict[int, int] = {}  # granules of RAM with code: how often written
         self._uncached: list[tuple[int, int]] = []

@@ -17,7 +17,7 @@ def restart(machine: Machine) -> Machine:
     if machine.reason != "reset":
         raise BoardError(f"restart: the run ended in {machine.reason!r}, not in a reset")
     recorder = not isinstance(machine.recorder, AccessClock)
-    again = Machine(machine.firmware, recorder, machine.bus.unmodelled)
+    again = type(machine)(machine.firmware, recorder, machine.bus.unmodelled)
     for base, size in (*RAM, (FLASH_BASE, FLASH_BYTES)):
         again.write(base, machine.read(base, size))
     again.peripheral("RCC").values["CSR"] = machine.peripheral("RCC").values["CSR"] & _RESET_FLAGS

@@ -27,7 +27,6 @@ class AccessClock:
 
     ACCESS_CYCLES = 16
     instructions = 0
-    due = False
 
     def __init__(self):
         self.cycles = 0

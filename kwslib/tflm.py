@@ -179,9 +179,7 @@ def _clips(tflite, path, clips) -> str:
         with np.load(clips, allow_pickle=False) as content:
             features, names = content["features"], [str(name) for name in content["names"]]
     else:
-        rng = np.random.default_rng(0)
-        scale, zero_point = (tensor.scales[0], tensor.zero_points[0]) if tensor.scales else (1 / 64, 0)
-        features = rng.normal(-zero_point * scale, 50 * scale, (3, *tensor.shape[1:]))
+        features = noise(tflite, 3)
         names = [f"noise {number}" for number in range(len(features))]
     inputs = interpreters.quantize_input(features, tensor)
     outputs = interpreters.run_tflm(tflite, features)
@@ -205,6 +203,14 @@ def _clips(tflite, path, clips) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def noise(tflite: bytes, n_clips: int) -> np.ndarray:
+    """Noise as features float32 [n, ...] that fills the range of the model's input."""
+    tensor = describe(tflite).input
+    scale, zero_point = (tensor.scales[0], tensor.zero_points[0]) if tensor.scales else (1 / 64, 0)
+    values = np.random.default_rng(0).normal(-zero_point * scale, 50 * scale, (n_clips, *tensor.shape[1:]))
+    return values.astype(np.float32)
 
 
 def _rows(values) -> str:

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from kwslib import interpreters, link_map, tflm, tflm_library, tflm_steps, toolchain
+from kwslib.config import milliseconds
 from kwslib.kernels import KernelError
 from kwslib.tflite_graph import describe, read_model
 
-CORE_HZ = 216_000_000
 COLUMNS = ["model", "kernels", "tflm_version", "instructions", "est_cycles", "low", "high", "est_ms_216mhz"]
 COLUMNS += ["flash_bytes", "arena_bytes", "stack_bytes", "bit_exact", "clips"]
 
@@ -26,11 +26,11 @@ class TflmBoard:
     Raises TflmError if the network cannot be prepared: an arena that is too small, an operator that refuses it.
     """
 
-    def __init__(self, elf: str | Path, recorder: bool = True):
+    def __init__(self, elf: str | Path):
         from kwslib.machine import Firmware, Machine
 
         self.elf = Path(elf)
-        self.machine = Machine(Firmware.load(elf), recorder=recorder)
+        self.machine = Machine(Firmware.load(elf))
         self.machine.run(until="bench_ready")
         self._round()
         names = ("input", "output", "input_bytes", "output_bytes", "arena_bytes")
@@ -53,12 +53,6 @@ class TflmBoard:
         sums = profile.totals(self._after, self._before)
         return {name: sums[name] for name in ("instructions", "cycles", "low", "high")}
 
-    def profile(self) -> pd.DataFrame:
-        """Table by function of the last run: see `profile.table`."""
-        from kwslib import profile
-
-        return profile.table(self._after, self.machine.firmware, self._before)
-
     @property
     def stack_bytes(self) -> int:
         """The most of the stack that was ever in use."""
@@ -66,12 +60,11 @@ class TflmBoard:
 
     def _round(self) -> None:
         """One round of the bench."""
-        recorder = self.machine.recorder
-        self._before = recorder.snapshot() if hasattr(recorder, "snapshot") else None
+        self._before = self.machine.recorder.snapshot()
         reason = self.machine.run(until="bench_done")
         if reason != "until":
             raise tflm.TflmError(f"the network did not come to its end on the board: {reason} {self.machine.detail}")
-        self._after = recorder.snapshot() if self._before else None
+        self._after = self.machine.recorder.snapshot()
         address = self._number("bench_error")
         if address:
             text = self.machine.read(address, 100).split(b"\0")[0].decode(errors="replace")
@@ -106,7 +99,7 @@ def measure(model: str | Path, root: str | Path, kernels: str, features: np.ndar
     name = f"{library.kernels}, ours ({kernels})" if kernels in tflm_steps.KERNELS else library.kernels
     row = {"model": Path(model).stem, "kernels": name, "tflm_version": library.version}
     row |= {"instructions": mean.instructions, "est_cycles": mean.cycles, "low": mean.low, "high": mean.high}
-    row |= {"est_ms_216mhz": round(1e3 * mean.cycles / CORE_HZ, 3), "flash_bytes": flash_bytes(elf)}
+    row |= {"est_ms_216mhz": round(milliseconds(mean.cycles), 3), "flash_bytes": flash_bytes(elf)}
     row |= {"arena_bytes": board.arena_bytes, "stack_bytes": board.stack_bytes, "bit_exact": equal}
     return row | {"clips": len(inputs)}, link_map.split(elf.with_suffix(".map"))
 
@@ -117,7 +110,7 @@ def roots() -> list[Path]:
 
 
 def compare(clips: Mapping[Path, np.ndarray], folders: Sequence[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Measure models (path to features) with the library in each folder, and our kernels in the last: `(rows, parts)`.
+    """Run models (path to features) with the library in each folder, and our kernels in the last: `(rows, parts)`.
 
     `rows` has COLUMNS; `parts` model, kernels, group, flash and ram. What our kernels do not take has no row.
     """
@@ -144,23 +137,15 @@ def tables(clips: Mapping[Path, np.ndarray], folders: Sequence[Path], results: s
         if not folders:
             raise toolchain.ToolchainError("the environment variable TFLM_ROOT names no built TensorFlow Lite Micro")
         rows, parts = compare(clips, folders)
-        return rows, parts, f"measured here with TensorFlow Lite Micro {rows.tflm_version[0]}"
+        return rows, parts, f"run on the emulated board with TensorFlow Lite Micro {rows.tflm_version[0]}"
     except toolchain.ToolchainError as error:
         names = [Path(results) / "tables" / f"{name}.csv" for name in ("tflm", "tflm_memory")]
         if not all(path.is_file() for path in names):
             raise tflm.TflmError(f"{error}; and there is no {names[0]} from an earlier run") from None
         rows, parts = map(pd.read_csv, names)
         versions = ", ".join(rows.tflm_version.unique())
-        remark = f"not measured here ({error}): figures of tables/tflm.csv, TensorFlow Lite Micro {versions}"
+        remark = f"not run here ({error}): figures of tables/tflm.csv, TensorFlow Lite Micro {versions}"
         return rows, parts, remark
-
-
-def noise(tflite: bytes, n_clips: int = 2) -> np.ndarray:
-    """Noise as features float32 [n, ...] that fills the range of the model's input."""
-    tensor = describe(tflite).input
-    scale, zero_point = (tensor.scales[0], tensor.zero_points[0]) if tensor.scales else (1 / 64, 0)
-    values = np.random.default_rng(0).normal(-zero_point * scale, 50 * scale, (n_clips, *tensor.shape[1:]))
-    return values.astype(np.float32)
 
 
 def main() -> None:
@@ -171,7 +156,7 @@ def main() -> None:
     if len(sys.argv) < 2 or not roots():
         sys.exit(__doc__)
     try:
-        clips = {Path(path): noise(read_model(path)) for path in sys.argv[1:]}
+        clips = {Path(path): tflm.noise(read_model(path), 2) for path in sys.argv[1:]}
         print(compare(clips, roots())[0].to_string(index=False))
     except (BoardError, ModelFileError, tflm.TflmError, toolchain.ToolchainError) as error:
         sys.exit(f"error: {error}")

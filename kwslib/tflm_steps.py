@@ -1,39 +1,24 @@
 """Our kernels inside TensorFlow Lite Micro: the C file that gives each operator its calls (`our_kernels.h`)."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from kwslib import kernels_dense
-from kwslib.kernels import KernelError, Scratch, Step, plain_layer
+from kwslib import kernels_dense, kernels_plain
+from kwslib.engine import members_of
+from kwslib.engine_c import C_TYPES, array_rows, literal
+from kwslib.kernels import KernelError, Scratch, Step
+from kwslib.kernels_host import SOURCE_FOLDER
 from kwslib.tflite_graph import ModelInfo, Op, describe
-from kwslib.toolchain import SOURCE_FOLDER
 
-KERNELS_FOLDER = SOURCE_FOLDER / "kernels"
 ALIGNMENT = 32
 BYTES_BEHIND = 32  # kernels read so far behind their input at most
-_PLAIN = {
-    "CONV_2D": "convolve_s8",
-    "DEPTHWISE_CONV_2D": "depthwise_convolve_s8",
-    "FULLY_CONNECTED": "fully_connected_s8",
-}
-
-
-def plain(info: ModelInfo, op: Op) -> list[Step]:
-    """An int8 operator with weights by its plain kernel. Raises KernelError."""
-    if op.name not in _PLAIN:
-        raise KernelError(f"operator {op.index} is {op.name}: it has no weights")
-    layer = plain_layer(info, op)
-    return [Step(_PLAIN[op.name], layer, info.tensors[op.outputs[0]].size, "int8")]
-
-
 # Sets of kernels, best first: an operator that one does not take goes to the next. A lowering takes the operator's
 # input tensor (or its two, in the first step) to its output tensor, as the .tflite has them.
 KERNELS: dict[str, tuple[Callable[[ModelInfo, Op], list[Step]], ...]] = {
-    "simd": (kernels_dense.steps, plain),
-    "plain": (plain,),
+    "simd": (kernels_dense.steps, kernels_plain.weighted),
+    "plain": (kernels_plain.weighted,),
 }
 
 
@@ -109,7 +94,8 @@ def without_weights(tflite: bytes, served: Mapping[int, Sequence[Step]]) -> byte
     from ai_edge_litert import schema_py_generated as schema
 
     info = describe(tflite)
-    arrays = [array.tobytes() for calls in served.values() for call in calls for array in _arrays(call.layer.members)]
+    members = [value for calls in served.values() for call in calls for value in members_of(call.layer.members)]
+    arrays = {value.tobytes() for value in members if isinstance(value, np.ndarray)}
     cut = [index for number in served for index in info.ops[number].inputs[1:2] if info.ops[number].macs]
     cut = {index for index in cut if info.tensors[index].data.tobytes() not in arrays}
     others = {i for op in info.ops if op.index not in served for i in op.inputs}
@@ -126,14 +112,6 @@ def without_weights(tflite: bytes, served: Mapping[int, Sequence[Step]]) -> byte
     return bytes(builder.Output())
 
 
-def _arrays(members):
-    for value in members.values():
-        if isinstance(value, dict):
-            yield from _arrays(value)
-        elif isinstance(value, np.ndarray):
-            yield value
-
-
 def source(tflite: bytes, info: ModelInfo, served: Mapping[int, Sequence[Step]]) -> str:
     """C file with `our_operators`: constants, layers and a function for each operator.
 
@@ -146,7 +124,7 @@ def source(tflite: bytes, info: ModelInfo, served: Mapping[int, Sequence[Step]])
         "",
         "#include <math.h>",
         "",
-        *(f'#include "{path.name}"' for path in sorted(KERNELS_FOLDER.glob("kernels*.h"))),
+        *(f'#include "{path.name}"' for path in sorted(SOURCE_FOLDER.glob("kernels*.h"))),
         "",
         "extern const unsigned char g_model_data[];",
         "",
@@ -206,24 +184,16 @@ def _members(tflite, members, name, constants):
         elif isinstance(value, np.ndarray):
             text = _array(tflite, value, f"{name}_{member}", constants)
         else:
-            text = _literal(value)
+            text = literal(value)
         texts.append(f".{member} = {text}")
     return "{" + ", ".join(texts) + "}"
 
 
 def _array(tflite, values, name, constants):
-    kind = "float" if values.dtype == np.float32 else f"{values.dtype.name}_t"
+    kind = C_TYPES[values.dtype.name]
     content = np.ascontiguousarray(values).tobytes()
     place = tflite.find(content) if len(content) >= 64 else -1
     if place >= 0 and place % 4 == 0:
         return f"(const {kind} *)(const void *)(g_model_data + {place})"
-    items = ",".join(map(_literal, values.ravel().tolist()))
-    constants.append(f"static const {kind} {name}[] __attribute__((aligned(32))) = {{{items}}};")
+    constants += [f"static const {kind} {name}[] __attribute__((aligned({ALIGNMENT}))) = {{", *array_rows(values), "};"]
     return name
-
-
-def _literal(value) -> str:
-    """A number in C; a float with all its bits."""
-    if not isinstance(value, float):
-        return str(int(value))
-    return f"{'-' if value < 0 else ''}INFINITY" if math.isinf(value) else f"{value.hex()}f"

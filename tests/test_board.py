@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from board_firmware import build
 
-from kwslib import board
+from kwslib import board, listen
 from kwslib.board import BoardError
 
 SOURCE = """
@@ -103,13 +103,18 @@ def test_the_command_shows_the_output_and_ends_with_a_table(capsys):
     assert any(line.startswith("work ") for line in lines)
 
 
-def test_the_command_takes_sound_and_limits(capsys, tmp_path):
+def test_the_command_takes_sound_and_limits(capsys, tmp_path, monkeypatch, recwarn):
     import soundfile
 
-    soundfile.write(tmp_path / "sound.wav", np.zeros(800), 16_000)
+    soundfile.write(tmp_path / "sound.wav", np.array([1, -1, 0.5, -0.5]).repeat(441), 44_100)
+    heard, original = [], board.run
+    monkeypatch.setattr(board, "run", lambda *words, **given: heard.append(given["audio"]) or original(*words, **given))
     endless = build("volatile uint32_t n; int main(void) { for (;;) n++; }")
     run_command(endless, "--max-instructions", "1000", "--audio", tmp_path / "sound.wav", "--input", "x", "--remember")
     assert "End: the number of instructions given was reached" in capsys.readouterr().out
+    (samples, rate_hz), *_ = heard
+    np.testing.assert_array_equal(samples, listen.read_recording(tmp_path / "sound.wav"))
+    assert rate_hz == 16_000 and len(samples) == 640 and not recwarn
 
 
 def test_importing_the_package_stays_cheap():

@@ -10,6 +10,7 @@ from kwslib.machine import BoardError
 
 CTRL, LOAD, VAL = 0xE000E010, 0xE000E014, 0xE000E018
 AIRCR, CCR, CPUID, CCSIDR, CSSELR = 0xE000ED0C, 0xE000ED14, 0xE000ED00, 0xE000ED80, 0xE000ED84
+MMFAR = 0xE000ED34
 MPU_TYPE, MPU_CTRL, RNR, RBAR, RASR = 0xE000ED90, 0xE000ED94, 0xE000ED98, 0xE000ED9C, 0xE000EDA0
 DEMCR, DWT_CTRL, CYCCNT, LAR, LSR = 0xE000EDFC, 0xE0001000, 0xE0001004, 0xE0001FB0, 0xE0001FB4
 SRAM, SRAM_END, FLASH = 0x20010000, 0x20050000, 0x08000000
@@ -80,6 +81,11 @@ def test_systick_interrupts_come_at_their_rate():
     assert board.run() == "exit"
     at = struct.unpack("<5I", board.read("at", 20))
     assert all(abs(later - earlier - 5000) < 60 for earlier, later in itertools.pairwise(at))
+
+
+def test_the_mpu_refuses_no_access_and_keeps_no_address(registers):
+    registers[MMFAR] = 0x20000000
+    assert registers[MMFAR] == 0
 
 
 def test_the_cycle_counter_needs_its_lock_opened(registers):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_engine_models import tflm_tensors
+from test_engine_models import inputs_of, run_calls, tflm_tensors
 from tflite_builder import Builder
 
 from kwslib import arena, cache, engine, engine_c, interpreters
@@ -18,6 +18,7 @@ from kwslib.arena import BYTES_AROUND, Buffer
 from kwslib.engine import EngineError
 from kwslib.engine_host import NetworkOnHost
 from kwslib.kernel_sets import KERNEL_SETS
+from kwslib.kernels import KernelError, outputs_order, pack_fully_connected, plain_layer
 from kwslib.kernels_host import HostKernels
 from kwslib.tflite_graph import ModelFileError, describe, read_model
 
@@ -50,7 +51,7 @@ def test_every_model_on_every_kernel_set_equals_tflm_after_every_operator(host, 
     for kernels in KERNEL_SETS:
         program = engine.plan(tflite, kernels)
         lists.add(tuple(call.step.kernel for call in program.calls))
-        for call, found in zip(program.calls, engine.run(program, host, values), strict=True):
+        for call, found in zip(program.calls, run_calls(program, host, values), strict=True):
             if call.tensor is not None:
                 np.testing.assert_array_equal(found, expected[call.tensor], err_msg=f"{kernels} {call.step.kernel}")
         assert call.tensor == describe(tflite).output.index and len(np.unique(found)) > 1
@@ -64,7 +65,7 @@ def test_float_and_int16_models_on_every_kernel_set_equal_tflm(host, path):
     raw = interpreters.quantize_input(values.reshape(1, *tensor.shape[1:]), tensor)
     expected = interpreters.run_tflm(tflite, values.reshape(1, *tensor.shape[1:]))[0]
     for kernels in KERNEL_SETS:
-        found = engine.run(engine.plan(tflite, kernels), host, raw[0])[-1]
+        found = run_calls(engine.plan(tflite, kernels), host, raw[0])[-1]
         exact = {"rtol": 0, "atol": 1e-5 if tensor.dtype == "float32" else 0}
         np.testing.assert_allclose(found, np.ravel(expected), **exact, err_msg=kernels)
 
@@ -147,9 +148,75 @@ def test_choice_for_an_operator():
 
 
 def test_what_a_set_cannot_do_is_plain_and_noted():
-    program = engine.plan(read_model(MODELS / "paper6_paper_cnn_as_paper_s0.tflite"), "packed")
+    tflite = read_model(PAPER)
+    weights = describe(tflite).tensors[describe(tflite).ops[0].inputs[1]].data
+    lowest = weights.copy()
+    lowest[0, 0, 0] = -128
+    tflite = tflite.replace(weights.tobytes(), lowest.tobytes())
+    program = engine.plan(tflite, "packed")
     assert program.calls[0].step.kernel == "convolve_s8"
     assert re.fullmatch(r"operator 0 \(CONV_2D\) is on plain kernels: .*weights above -128.*", program.notes[0])
+    program = engine.plan(tflite, "best")
+    assert program.calls[0].step.kernel == "convolve_simd_expand_s8"
+    (note,) = program.notes
+    assert re.fullmatch(r"operator 0 \(CONV_2D\): the chain was refused: a packed .* weights above -128", note)
+
+
+def check_equal_to_tflm(host, program, tflite):
+    """Compare what every call gives with TFLM, over the whole range of inputs."""
+    inputs = [*inputs_of(tflite), *noise(tflite, 3)]
+    for values, expected in zip(inputs, tflm_tensors(tflite, inputs), strict=True):
+        for call, found in zip(program.calls, run_calls(program, host, values), strict=True):
+            if call.tensor is not None:
+                np.testing.assert_array_equal(found, expected[call.tensor], err_msg=call.step.kernel)
+
+
+@pytest.mark.parametrize("name", ["ours_s2", "as_paper_s0", "as_paper_s1", "as_paper_s2"])
+def test_large_weights_stay_in_the_chain_in_another_order(host, name):
+    tflite = read_model(MODELS / f"paper6_paper_cnn_{name}.tflite")
+    info, program = describe(tflite), engine.plan(tflite, "best")
+    large = plain_layer(info, info.ops[2])
+    with pytest.raises(KernelError, match="less than 2"):
+        pack_fully_connected(large)
+    order = outputs_order(large)
+    assert sorted(order) == list(range(32)) and (order != np.arange(32)).any()
+    called = [call.step.kernel for call in program.calls[:3]]
+    assert called == ["panels_s8", "convolve_packed_s8", "fully_connected_packed_s8"] and not program.notes
+    check_equal_to_tflm(host, program, tflite)
+
+
+def with_full_weights(builder):
+    """The network, the last layer's weights 127 and -127 in turn."""
+    weights = builder.graph.tensors[builder.graph.operators[-1].inputs[1]]
+    size = int(np.prod(weights.shape))
+    builder.model.buffers[weights.buffer].data = np.resize(np.array([127, -127, -127], np.int8), size).view(np.uint8)
+    return builder
+
+
+def test_full_weights_are_on_simd_kernels_at_least(host):
+    builder = Builder((1, 1680))
+    builder.dense(np.random.default_rng(0), 8)
+    tflite = with_full_weights(builder).pack()
+    program = engine.plan(tflite, "best")
+    assert [call.step.kernel for call in program.calls] == ["fully_connected_simd_expand_s8"] and not program.notes
+    check_equal_to_tflm(host, program, tflite)
+    assert engine.plan(tflite, "block4").calls[-1].step.kernel == "fully_connected_block4_s8"
+
+
+def test_a_chain_that_was_refused_is_noted(host):
+    builder, rng = Builder((1, 3, 32, 1)), np.random.default_rng(0)
+    builder.convolve(rng, 210, (3, 4), (1, 4), "VALID")
+    builder.dense(rng, 8)
+    with_full_weights(builder).dense(rng, 3)
+    tflite = builder.pack()
+    program = engine.plan(tflite, "best")
+    called = [call.step.kernel for call in program.calls]
+    assert called == ["convolve_simd_s8", "fully_connected_simd_expand_s8", "convolve_simd_s8"]
+    (note,) = program.notes
+    assert re.fullmatch(r"operator 0 \(CONV_2D\): the chain was refused: .* less than 2\^16 in magnitude", note)
+    check_equal_to_tflm(host, program, tflite)
+    for path in (PAPER, TC_RESNET, DS_CNN, *WIDE):  # served in full, or of another kind
+        assert not engine.plan(read_model(path), "best").notes
 
 
 def test_a_chain_leaves_what_is_needed_elsewhere():

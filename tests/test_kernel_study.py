@@ -1,17 +1,24 @@
 """The study of the kernels: rows of the table, thinned models, the break-even, and which models it takes."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from kwslib import cache, engine_board, kernel_study
+from kwslib import cache, engine, engine_board, kernel_study
 from kwslib.kernel_sets import KERNEL_SETS
 from kwslib.tflite_graph import describe, read_model, weight_sparsity
 
 RESULTS = cache.PROJECT_FOLDER / "results"
 DENSE = RESULTS / "models" / "paper6_paper_cnn_ours_s0.tflite"
+# Prints the modules behind a network on the emulated board, those that are imported late too.
+USED = """
+import sys, kwslib.engine_board, kwslib.machine, kwslib.recorder, kwslib.recorder_python, kwslib.profile
+print(*(name.removeprefix("kwslib.") for name in sys.modules if name.startswith("kwslib.")))
+"""
 
 
 def test_every_kernel_set_named_exists():
@@ -47,12 +54,28 @@ def test_rows_come_with_costs_and_from_the_cache(speech_folder, few_words):
     assert set((cache.data_folder() / "cache" / "kernels").iterdir()) == files
 
 
+def test_a_change_of_any_code_that_rows_depend_on_makes_them_anew():
+    names = {path.relative_to(cache.PROJECT_FOLDER).as_posix() for path in kernel_study._sources()}
+    some = "kernel_sets packers_wide arena link_map exceptions scheduler clock_peripherals traps registers tflite_graph"
+    assert {f"kwslib/{name}.py" for name in some.split()} <= names
+    assert {"kwslib/recorder.c", "firmware_tflm/kernels/kernels.h", "firmware_tflm/bench/bench_network.c"} <= names
+    used = subprocess.run([sys.executable, "-c", USED], capture_output=True, text=True, check=True).stdout.split()
+    assert len(used) > 30 and {f"kwslib/{name}.py" for name in used} - names == {"kwslib/cache.py"}
+
+
+def cycles(tflite, kernels, choices=None):
+    """Estimated cycles of one inference."""
+    program = engine.plan(tflite, kernels, choices)
+    network = engine_board.NetworkOnBoard(program)
+    network.run(np.zeros(program.info.input.size))
+    return network.costs()["cycles"]
+
+
 def test_the_mix_is_the_fastest_path():
     tflite = read_model(RESULTS / "models" / "paper6_paper_cnn_element-50_s0.tflite")
     choices = engine_board.fastest(tflite, ("packed", "simd", "element"))
     mixed, *others = (
-        kernel_study._cycles(tflite, kernels, chosen)
-        for kernels, chosen in (("best", choices), ("best", None), ("element", None))
+        cycles(tflite, kernels, chosen) for kernels, chosen in (("best", choices), ("best", None), ("element", None))
     )
     assert set(choices.values()) >= {"element", "simd"} and mixed < min(others)
 

@@ -61,6 +61,13 @@ def random_layer(columns, weights, seed=0):
     return Layer("convolution_t", sizes | {"weights": weights, "bias": bias, "quantization": quantization})
 
 
+def fully_connected(weights, seed=0):
+    """A fully connected layer with weights [outputs, inputs]."""
+    convolution = random_layer(weights.shape[1], weights, seed).members
+    shared = {name: convolution[name] for name in ("weights", "bias", "quantization")}
+    return Layer("fully_connected_t", {"inputs": weights.shape[1], "outputs": len(weights)} | shared)
+
+
 def convolve(engine, layer, values):
     """Output of the packed kernel as a plain one has it: [position, filter], int8."""
     packed = kernels.pack_convolution(layer)
@@ -92,8 +99,8 @@ def test_plain_kernels_equal_tflm_layer_by_layer(host, model):
 
 
 def test_plain_kernels_on_the_board(host, board):
-    tflite = read_model(MODELS / f"{PRUNED}.tflite")
-    layer = kernels.plain_layers(tflite)[2]
+    info = describe(read_model(MODELS / f"{PRUNED}.tflite"))
+    layer = kernels.plain_layer(info, info.ops[3])
     values = np.random.default_rng(0).integers(-128, 128, layer.members["inputs"]).astype(np.int8)
     for kernel in PLAIN["FULLY_CONNECTED"]:
         expected = host.run(kernel, layer, values, 128)
@@ -130,9 +137,7 @@ def test_unusual_outputs(request, host, engine):
     weights = np.zeros((5, 300), np.int8)
     weights[1, 299], weights[2, [0, 128, 256]] = -3, 9  # distances above 127
     weights[3] = rng.integers(-127, 128, 300)
-    convolution = random_layer(300, weights, seed=4).members
-    names = ("weights", "bias", "quantization")
-    layer = Layer("fully_connected_t", {"inputs": 300, "outputs": 5} | {name: convolution[name] for name in names})
+    layer = fully_connected(weights, seed=4)
     values = rng.integers(-128, 128, 300).astype(np.int8)
     expected = host.run("fully_connected_s8", layer, values, 5)
     run, padded = request.getfixturevalue(engine).run, np.pad(values.astype(np.int16), (0, 32))
@@ -140,10 +145,48 @@ def test_unusual_outputs(request, host, engine):
     np.testing.assert_array_equal(run("fully_connected_packed_s8", packed, padded, 8, "int16")[:5], expected)
 
 
+@pytest.mark.parametrize("shift", [-1, -22])
+def test_smallest_and_largest_scales(shift):
+    """Scales are from 2^(shift - 1) up to 2^shift: both ends of what the message allows."""
+    layer = random_layer(200, np.ones((2, 200), np.int8))
+    quantization = layer.members["quantization"] | {"shift": np.full(2, shift, np.int32)}
+    stages = kernels.output_stages(replace(layer, members=layer.members | {"quantization": quantization}))
+    assert (stages[:, 3] == -shift).all()
+    smallest = 2.0 ** (shift - 1)
+    assert kernels.quantize_multiplier(smallest) == (2**30, shift)
+    assert kernels.quantize_multiplier(1.999 * smallest)[1] == shift
+
+
+@pytest.mark.parametrize("engine", ["host", "board"])
+def test_outputs_whose_weights_are_large_come_second_in_a_word(request, host, engine):
+    rng = np.random.default_rng(5)
+    weights = rng.integers(-60, 61, (7, 600)).astype(np.int8)
+    layer = fully_connected(weights)
+    assert kernels.outputs_order(layer) is None
+    weights[1] = 127  # at its place any magnitude fits
+    assert kernels.outputs_order(layer) is None
+    weights[2], weights[6] = -127, 127
+    with pytest.raises(KernelError, match="less than 2"):
+        kernels.pack_fully_connected(layer)
+    order, places = kernels.outputs_order(layer), rng.permutation(600)
+    assert order.tolist() == [0, 1, 3, 2, 4, 6, 5]
+    packed = kernels.pack_fully_connected(layer, places, order)
+    for values in (rng.integers(-128, 128, 600), np.full(600, -128), np.full(600, 127)):
+        values = values.astype(np.int8)
+        expected = host.run("fully_connected_s8", layer, values, 7)
+        padded = np.pad(values[places].astype(np.int16), (0, 32))
+        found = request.getfixturevalue(engine).run("fully_connected_packed_s8", packed, padded, 8, "int16")
+        np.testing.assert_array_equal(found[:7], expected[order])
+    weights[:] = 127  # half of the outputs have to have less
+    with pytest.raises(KernelError, match="less than 2"):
+        kernels.pack_fully_connected(layer, outputs=kernels.outputs_order(layer))
+
+
 def test_what_does_not_fit_is_refused():
     layer = random_layer(200, np.ones((2, 200), np.int8))
     quantization = layer.members["quantization"]
-    for member, value, message in (("maximum", 100, "clamps"), ("shift", np.array([0, -3], np.int32), "scales")):
+    scales = r"scales between 2\^-23 and 1/2"
+    for member, value, message in (("maximum", 100, "clamps"), ("shift", np.array([0, -3], np.int32), scales)):
         changed = replace(layer, members=layer.members | {"quantization": quantization | {member: value}})
         with pytest.raises(KernelError, match=message):
             kernels.pack_convolution(changed)

@@ -17,6 +17,13 @@ FLOAT, INT16 = "paper6_paper_cnn_ours_s0_float32", "paper6_paper_cnn_ours_s0_int
 # Estimated, without softmax, when written; `sparse` with four fifths of the weights zero.
 MOST_CYCLES = {(FLOAT, "packed"): 865_000, (FLOAT, "sparse"): 325_000}
 MOST_CYCLES |= {(INT16, "packed"): 359_000, (INT16, "sparse"): 209_000}
+LOWERINGS = {  # by name: what a set of kernels takes for an operator
+    name: getattr(kernels_wide, f"{name}_wide")
+    for name in (
+        *("plain", "skip", "weight_first", "weight_first_skip", "weight_first_registers"),
+        *("weight_first_registers_skip", "simd_long", "simd", "simd_expand", "packed", "sparse"),
+    )
+}
 BYTES_BEHIND = 32  # the kernels read so far behind their input at most
 # Operator, shape of the input [height, width, channels] or [inputs], outputs, kernel, stride, padding, activation
 LAYERS = [
@@ -142,12 +149,12 @@ def assert_equal(found, expected, name):
         np.testing.assert_array_equal(found, expected, err_msg=name)
 
 
-def lowered(info, op, names=kernels_wide.LOWERINGS):
+def lowered(info, op):
     """The lowerings that take an operator, by name: a step each."""
     steps = {}
-    for name in names:
+    for name in LOWERINGS:
         try:
-            (steps[name],) = kernels_wide.LOWERINGS[name](info, op)
+            (steps[name],) = LOWERINGS[name](info, op)
         except KernelError:
             continue
     return steps
@@ -164,7 +171,7 @@ def test_every_lowering_equals_tflm_layer_by_layer(host, model, share):
         for name, step in lowered(info, op).items():
             assert_equal(run(host, step, tensor(op.inputs[0])), expected, f"{step.kernel} {op.index}")
             taken.add(name)
-    assert taken == {name for name in kernels_wide.LOWERINGS if model == INT16 or "simd" not in name}
+    assert taken == {name for name in LOWERINGS if model == INT16 or "simd" not in name}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int16"])
@@ -190,7 +197,7 @@ def test_network_on_the_board_equals_tflm_and_costs_no_more_than_before(board, m
     info, cycles = describe(tflite), 0
     tensor = tflm_tensors(tflite, random_values(info.input))
     for op in filter(lambda op: op.macs, info.ops):
-        (step,) = kernels_wide.LOWERINGS[lowering](info, op)
+        (step,) = LOWERINGS[lowering](info, op)
         assert_equal(run(board, step, tensor(op.inputs[0])), tensor(op.outputs[0]), f"{step.kernel} {op.index}")
         cycles += board.costs()["cycles"]
     assert cycles < MOST_CYCLES[model, lowering]
@@ -274,7 +281,7 @@ def test_each_rung_costs_less_than_the_one_before(board):
     info = describe(one_layer("int16", *LAYERS[5]))
     values, cycles = random_values(info.input), []
     for rung in ("plain", "simd", "packed"):
-        (step,) = kernels_wide.LOWERINGS[rung](info, info.ops[0])
+        (step,) = LOWERINGS[rung](info, info.ops[0])
         run(board, step, values)
         cycles.append(board.costs()["cycles"])
     assert cycles[0] > cycles[1] > cycles[2]

@@ -260,10 +260,19 @@ def test_board_beside_its_estimates(bench, board, tmp_path):
         keys | {"machine_setting": "ours", "est_ms_216mhz": 0.8},
     ]
     plotting.save_table(pd.DataFrame(study), "kernels", tmp_path)
+    assert measure.compare(tmp_path).ratio.isna().all()  # of a file that nobody knows
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / PRUNED.name).write_bytes(PRUNED.read_bytes())
     assert measure.compare(tmp_path).ratio.tolist() == pytest.approx([1.25], rel=1e-4)
     # The same ELF on the emulated board is the nearer estimate.
     plotting.save_table(pd.DataFrame([row, row | {"source": "emulated", "ms": 0.5}]), "board", tmp_path)
     assert measure.compare(tmp_path).ratio.tolist() == pytest.approx([2], rel=1e-4)
+    # An estimate of a newer file of the same name is none of what the board ran, nor is the table of the study.
+    (tmp_path / "models" / PRUNED.name).write_bytes(b"trained again")
+    newer = row | {"source": "emulated", "ms": 0.5, "sha256": "0" * 64}
+    plotting.save_table(pd.DataFrame([row, newer]), "board", tmp_path)
+    assert measure.compare(tmp_path).ratio.isna().all()
+    plotting.save_table(pd.DataFrame([row, row | {"source": "emulated", "ms": 0.5}]), "board", tmp_path)
     # A second measurement takes the place of the first one.
     path = board("".join(lines(bench, cycles=108_000)))
     measure.measure(bench, path, tmp_path, flashes=False, timeout_s=5)

@@ -263,6 +263,38 @@ def test_the_watchdog_resets_a_chip_that_stops_feeding_it(feeds):
     assert board.time_s == pytest.approx(0.1 + 0.02 * feeds, rel=0.02)
 
 
+FED = 0xAAAA
+IWDG_KR, IWDG_PR, IWDG_RLR, IWDG_WINR = (0x40003000 + offset for offset in (0, 4, 8, 16))
+
+
+def ends_after(board):
+    """Seconds until the watchdog bites, with nothing else going on."""
+    before = board.time_s
+    while board.reason is None and board.skip_to_next_event():
+        pass
+    assert board.reason == "reset"
+    return board.time_s - before
+
+
+def test_new_settings_of_a_watchdog_feed_it_not(registers):
+    """Of 4096 periods of 32 kHz / 4 a quarter is over when reload and prescaler change."""
+    for key in (0xCCCC, 0x5555):
+        registers[IWDG_KR] = key
+    registers.wait(0.128)
+    registers[IWDG_RLR] = 99
+    registers[IWDG_PR] = 1
+    assert ends_after(registers.machine) == pytest.approx(0.75 * 4096 * 8 / 32000, rel=1e-3)
+
+
+@pytest.mark.parametrize("feed", [(IWDG_KR, FED), (IWDG_WINR, 0xFFF)])
+def test_a_watchdog_counts_from_its_reload_value_when_it_is_fed(registers, feed):
+    for place, value in ((IWDG_KR, 0xCCCC), (IWDG_KR, 0x5555), (IWDG_RLR, 99)):
+        registers[place] = value
+    registers.wait(0.1)
+    registers[feed[0]] = feed[1]
+    assert ends_after(registers.machine) == pytest.approx(100 * 4 / 32000, rel=1e-3)
+
+
 def test_a_fault_ends_with_the_watchdog_where_one_runs():
     board = machine("int main(void) { REG(0x40003000) = 0xCCCC; REG(0x30000000); for (;;) {} }")
     assert board.run(seconds=5) == "reset" and "BusFault" in board.faults[0]

@@ -11,7 +11,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from kwslib import board, cache, interpreters, tflm, tflm_board
-from kwslib.tflite_graph import describe, read_model
+from kwslib.tflite_graph import read_model
 from kwslib.tflm import TflmError
 
 MODELS = cache.PROJECT_FOLDER / "results" / "models"
@@ -27,12 +27,6 @@ def changed(tflite, change):
     builder = flatbuffers.Builder(len(tflite))
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
-
-
-def noise(tflite, n_clips=2):
-    tensor = describe(tflite).input
-    rng, (scale,), (zero_point,) = np.random.default_rng(0), tensor.scales, tensor.zero_points
-    return rng.normal(-zero_point * scale, 50 * scale, (n_clips, *tensor.shape[1:]))
 
 
 def test_operators_are_those_of_the_model():
@@ -80,7 +74,7 @@ def test_sources_hold_the_model_its_operators_and_clips(tmp_path):
     assert int(re.search(r"kArenaBytes = (\d+);", header)[1]) == tflm.arena_bytes(read_model(PAPER))
     assert "// accuracy: " in (tmp_path / "model.h").read_text()
     assert "our_operator_count = 0u" in (tmp_path / "our_steps.c").read_text()
-    features = noise(read_model(PAPER))
+    features = tflm.noise(read_model(PAPER), 2)
     np.savez(tmp_path / "clips.npz", features=features, names=np.array(["a", "b"]))
     tflm.write_sources(PAPER, tmp_path, "plain", tmp_path / "clips.npz")
     assert "ops.AddConv2D(our_registration())" in (tmp_path / "model_ops.h").read_text()
@@ -109,7 +103,7 @@ def test_the_command_answers_in_one_line(tmp_path):
 @needs_tflm
 @pytest.mark.parametrize("kernels", ["library", "plain"])
 def test_the_network_on_the_board_equals_this_computer(kernels):
-    row, split = tflm_board.measure(PAPER, ROOT, kernels, noise(read_model(PAPER)))
+    row, split = tflm_board.measure(PAPER, ROOT, kernels, tflm.noise(read_model(PAPER), 2))
     assert list(row) == tflm_board.COLUMNS and row["bit_exact"] and row["clips"] == 2
     assert row["low"] <= row["est_cycles"] <= row["high"] and 300 < row["stack_bytes"] < 4096
     assert row["arena_bytes"] <= split.loc["arena", "ram"] < 3 * row["arena_bytes"]
@@ -139,6 +133,6 @@ def test_a_model_of_another_schema_version_is_refused_on_the_board(tmp_path):
 
 @needs_tflm
 def test_an_input_of_another_size_is_refused():
-    network = tflm_board.TflmBoard(tflm.build(PAPER, ROOT), recorder=False)
+    network = tflm_board.TflmBoard(tflm.build(PAPER, ROOT))
     with pytest.raises(TflmError, match="an input of 10 bytes: the model takes 1200"):
         network.run(np.zeros(10, np.int8))

@@ -29,10 +29,10 @@ def test_without_tflm_the_tables_are_those_of_an_earlier_run(tmp_path):
     pd.DataFrame([{"model": "a"}]).to_csv(tmp_path / "tables" / "tflm_memory.csv", index=False)
     rows, parts, remark = tflm_board.tables({}, [], tmp_path)
     assert rows.to_dict("records") == [row] and list(parts.model) == ["a"]
-    assert remark.startswith("not measured here") and remark.endswith("TensorFlow Lite Micro v")
+    assert remark.startswith("not run here") and remark.endswith("TensorFlow Lite Micro v")
     model = cache.PROJECT_FOLDER / "results" / "models" / "paper6_paper_cnn_ours_s0.tflite"
     _, _, remark = tflm_board.tables({model: np.zeros((1, 30, 40))}, [tmp_path / "nothing"], tmp_path)
-    assert remark.startswith("not measured here (TFLM_ROOT=") and "no libtensorflow-microlite.a" in remark
+    assert remark.startswith("not run here (TFLM_ROOT=") and "no libtensorflow-microlite.a" in remark
 
 
 def test_the_committed_tables_hold_together():

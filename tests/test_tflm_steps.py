@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from kwslib import cache, interpreters, kernels, tflm_steps, toolchain
+from kwslib import cache, interpreters, kernels, kernels_plain, tflm_steps, toolchain
 from kwslib.kernels import KernelError, Layer, Scratch, Step
 from kwslib.tflite_graph import describe, read_model
 
@@ -135,7 +135,7 @@ def test_scratch_members_point_behind_the_outputs():
     assert "own_0.first = (void *)(scratch + 64);" in text and "own_1.second = (void *)(scratch + 128);" in text
     assert "some_kernel(&own_0, inputs[0], (void *)(scratch + 0));" in text
     assert "other_kernel(&own_1, (const void *)(scratch + 0), output);" in text
-    assert ".scale = 0x1.0000000000000p-1f" in text
+    assert ".scale = 0x1p-1f" in text
 
 
 def test_a_kind_is_served_whole_or_not_at_all(monkeypatch):
@@ -143,12 +143,12 @@ def test_a_kind_is_served_whole_or_not_at_all(monkeypatch):
         raise KernelError("not this one")
 
     def first_only(info, op):
-        return tflm_steps.plain(info, op) if op.index <= 2 else refuse(info, op)
+        return kernels_plain.weighted(info, op) if op.index <= 2 else refuse(info, op)
 
     tflite = read_model(MODELS / f"{DENSE}.tflite")
     monkeypatch.setitem(tflm_steps.KERNELS, "refuse", (refuse,))
     monkeypatch.setitem(tflm_steps.KERNELS, "first", (refuse, first_only))
-    monkeypatch.setitem(tflm_steps.KERNELS, "both", (refuse, tflm_steps.plain))
+    monkeypatch.setitem(tflm_steps.KERNELS, "both", (refuse, kernels_plain.weighted))
     assert tflm_steps.steps(tflite, "library") == {}
     assert set(tflm_steps.steps(tflite, "both")) == set(tflm_steps.steps(tflite, "plain")) == {0, 2, 3, 4, 5}
     assert set(tflm_steps.steps(tflite, "first")) == {0}  # one dense layer fits, the others do not
