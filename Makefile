@@ -3,7 +3,7 @@
 # make lab      open JupyterLab
 # make firmware build the firmware for the board -> data/build/stm32f746g-disco/
 # make flash    write it to the board at the USB port, or another one: make flash ELF=firmware.elf
-# make tools    the cross compiler for the firmware, from Debian's packages (part of make run and make test)
+# make tools    the cross compiler for the firmware, from Debian's packages (part of all that needs it)
 # make results DATA=folder   execute the notebooks in full mode on a Speech Commands folder, in place
 #                            (ONLY="03 04" for some of them)
 # make figures  every figure and table of a paper from the committed tables alone -> results/paper/
@@ -37,8 +37,8 @@ test: $(READY) tools
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-lab: $(READY)
-	@$(BIN)/jupyter lab notebooks
+lab: $(READY) tools
+	@$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks $$([ "$$(id -u)" != 0 ] || echo --allow-root)
 
 firmware: $(READY) tools
 	@$(BIN)/python -m kwslib firmware
@@ -46,7 +46,7 @@ firmware: $(READY) tools
 flash: $(READY) $(if $(ELF),,tools)
 	@$(BIN)/python -m kwslib flash $(if $(ELF),"$(ELF)")
 
-results: $(READY)
+results: $(READY) tools
 	@test -n "$(DATA)" || { echo "error: say which recordings: make results DATA=folder_of_speech_commands"; exit 2; }
 	@$(BIN)/python -m kwslib notebooks --mode full --data "$(DATA)" --results results --in-place --only $(ONLY)
 

@@ -19,11 +19,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from kwslib import profile
-from kwslib.cache import PROJECT_FOLDER
+from kwslib import cache, profile
 from kwslib.machine import BoardError, Firmware, Machine
 
-OUTPUT = PROJECT_FOLDER / "results" / "tables" / "cycle_validation.csv"
+OUTPUT = cache.PROJECT_FOLDER / "results" / "tables" / "cycle_validation.csv"
 TESTS = ("kws", "ic", "ad", "vww")
 SECTION_MS = 40  # so long inferences are timed, at least; the timer counts microseconds
 LONGEST_S = 30  # of estimated time, before an image counts as stuck
@@ -142,7 +141,9 @@ def main() -> None:
         table = validate([Path(folder) for folder in sys.argv[1:]])
     except BoardError as error:
         sys.exit(f"error: {error}")
-    table.round({name: 4 for name in table if name.endswith("_ms")} | {"error_percent": 2}).to_csv(OUTPUT, index=False)
+    digits = {name: 4 for name in table if name.endswith("_ms")} | {"error_percent": 2}
+    with cache.replacing(OUTPUT) as temporary:
+        table.round(digits).to_csv(temporary, index=False)
     errors = table.error_percent.abs()
     print(f"{len(table)} images: largest error {errors.max():.1f} %, mean absolute error {errors.mean():.1f} %")
 

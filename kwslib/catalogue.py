@@ -16,6 +16,7 @@ TABLES = {
     "frontend_parity": (_FRONTEND, "front end in C against librosa, stage by stage"),
     "frontend_speed": (_FRONTEND, "instructions and estimated cycles of one hop of the front end, by part"),
     "frontend_accuracy": (_FRONTEND, "accuracy with features of librosa and of the C front end"),
+    "clips": ("benchmarks/clips.py --data FOLDER", "accuracy over the number of clips of a keyword"),
     "accuracy": ("02", "test accuracy of every network, float32 and int8, by seed"),
     "recall": ("02", "recall of every class, by seed"),
     "engines": ("02", "TFLM against TensorFlow Lite's reference kernels, operator by operator"),
@@ -35,8 +36,13 @@ TABLES = {
         "benchmarks/realtime.py --data FOLDER",
         "the always-on firmware on the emulated board: budget of a hop",
     ),
-    "cycle_validation": ("benchmarks/validate_cycles.py", "estimated against published latency of MLPerf Tiny images"),
+    "cycle_validation": (
+        "benchmarks/validate_cycles.py TINY_RESULTS",
+        "estimated against published latency of MLPerf Tiny images",
+    ),
     "headline": ("09", "the whole study in one table, with published points marked as such"),
+    "explored": ("07", "points of one's own, queued in the panel"),
+    "board": ("-m kwslib measure MODEL.tflite --port PORT", "times of a real board beside the estimate"),
 }
 # Figure of a notebook -> what it shows.
 FIGURES = {
@@ -78,15 +84,20 @@ class ResultsError(ValueError):
 
 @dataclass(frozen=True)
 class Entry:
-    """A figure or table of the paper kit: `make(*tables, ...)`, whose docstring is the caption, and their names."""
+    """A figure or table of the paper kit: `make(*tables, ...)`, whose docstring is its caption, and their names.
+
+    A caption may hold {task} and {network}: the first of the first table.
+    """
 
     make: Callable
     tables: tuple[str, ...]
 
-    @property
-    def caption(self) -> str:
-        """The docstring in one line."""
-        return " ".join(self.make.__doc__.split())
+    def caption(self, results: str | Path) -> str:
+        """The caption in one line, for the tables under `results`. Raises ResultsError."""
+        table = read(results, self.tables[0])
+        names = {"task": "task", "network": "model"}
+        names = {name: table[column].iloc[0] for name, column in names.items() if column in table}
+        return " ".join(self.make.__doc__.split()).format(**names)
 
     def __call__(self, results: str | Path, *arguments):
         """Read the tables under `results` and make it. Raises ResultsError where they do not suffice."""
@@ -95,7 +106,10 @@ class Entry:
             return self.make(*tables, *arguments)
         except (KeyError, AttributeError, IndexError, ValueError) as error:
             if isinstance(error, (KeyError, AttributeError)):
-                missing = repr(error.args[0] if isinstance(error, KeyError) else error.name)
+                name = error.args[0] if isinstance(error, KeyError) else error.name
+                if any(name in table for table in tables if isinstance(name, str)):
+                    raise  # the column is there: the fault is not the table's
+                missing = repr(name)
             else:  # nothing is left to show
                 missing = f"row to show ({error})"
             sources = ", ".join(f"{name}.csv ({_remedy(name)})" for name in self.tables)
@@ -126,8 +140,8 @@ def read(results: str | Path, name: str) -> pd.DataFrame:
 
 
 def _remedy(name: str) -> str:
-    source = TABLES.get(name, ("a notebook",))[0]
-    return f"notebook {source} ({_command(source)})" if source.isdigit() else source
+    source = TABLES[name][0]
+    return f"notebook {source} ({_command(source)})" if source.isdigit() else _command(source)
 
 
 def _short(path: Path) -> Path:
@@ -176,7 +190,11 @@ def page(results: str | Path, kit: dict[str, dict[str, Entry]]) -> str:
         )
     lines += [_FIGURES, _markdown(("figure", "what", "command", "data set"), rows), _KIT]
     for kind, found in kit.items():
-        rows = [(name, entry.caption, ", ".join(entry.tables)) for name, entry in found.items()]
+        rows = [
+            (name, entry.caption(folder), ", ".join(entry.tables))
+            for name, entry in found.items()
+            if (folder / "tables" / f"{entry.tables[0]}.csv").is_file()
+        ]
         lines += [_markdown((kind[:-1], "caption", "from the tables"), rows)]
     return "\n\n".join(lines) + "\n"
 
@@ -190,7 +208,8 @@ _HEAD = """# Results
 
 Written by `make figures` (`python -m kwslib figures`); do not edit. FOLDER is a folder of Speech Commands; settings are
 those of the *parameters* cell of each notebook with `MODE = "full"`, the number of a figure or of `ONLY` is that of the
-notebook. Cycles, milliseconds and energy are estimates of an emulated board unless a column says *measured*.
+notebook. TINY_RESULTS is a checkout of mlcommons/tiny_results_v1.1 or v1.2. Cycles, milliseconds and energy are
+estimates of an emulated board unless a column says *measured*.
 
 ## Tables"""
 _FIGURES = """## Figures of the notebooks

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from kwslib import catalogue, headline
+from kwslib.config import milliseconds
 from kwslib.evaluation import wilson_interval
 from kwslib.kernel_sets import KERNEL_SETS
 
@@ -71,7 +72,7 @@ def candidates(results: str | Path) -> pd.DataFrame:
     table = catalogue.read(results, "kernels")
     table = table[(table.machine_setting == "ours") & table.kernel.isin(KERNEL_SETS)]
     table = table.assign(accuracy_percent=100 * table.accuracy, ms=table.est_ms_216mhz, energy_mj=table.est_energy_mj)
-    table["ms_low"], table["ms_high"] = table.low / 216e3, table.high / 216e3
+    table["ms_low"], table["ms_high"] = milliseconds(table.low), milliseconds(table.high)
     try:
         found = headline.alarms(catalogue.read(results, "streaming"))
     except catalogue.ResultsError:
@@ -116,7 +117,8 @@ def _miss(row, name, limit) -> str:
     column, unit, sign = LIMITS[name]
     if pd.isna(row[column]):
         return f"{unit}: none is known"
-    return f"{sign * (row[column] - limit):,.4g} {unit}"
+    over = sign * (row[column] - limit)
+    return f"{over:,.0f} {unit}" if over >= 100 else f"{over:.3g} {unit}"
 
 
 def command(row: pd.Series, results: str | Path = "results") -> str:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from kwslib import explored, kernel_study, plotting, points, study
-from kwslib.config import ConfigError
+from kwslib.config import ConfigError, milliseconds
 from kwslib.explored import KEYS, Point, PointError
 from kwslib.point_queue import Job, PointQueue
 from kwslib.recipes import Effort
@@ -156,7 +156,7 @@ class Panel(ipywidgets.VBox):
             where = f"{row.n_test:.0f} test clips of {html.escape(row.dataset)}, seed {row.seed:.0f}"
             lines = [f"<b>{100 * row.accuracy:.1f} %</b> accuracy ({interval}; {where})"]
         if len(on_board):
-            span = f"{row.low / 216e3:.2f} to {row.high / 216e3:.2f}"
+            span = f"{milliseconds(row.low):.2f} to {milliseconds(row.high):.2f}"
             lines.append(f"<b>{row.est_ms_216mhz:.2f} ms</b> for one inference (estimated, {span})")
             lines.append(f"<b>{row.flash_bytes / 1e3:.1f} kB</b> flash, <b>{row.ram_bytes / 1e3:.1f} kB</b> RAM")
             lines.append("outputs equal TFLM's " + ("bit by bit" if row.bit_exact else "but for rounding"))
@@ -214,7 +214,7 @@ class Panel(ipywidgets.VBox):
         _mark(left, network, 100 * chosen["sparsity"])
         if len(on_board):
             row = on_board.iloc[-1]
-            _mark(right, on_board, row.est_ms_216mhz, (row.low / 216e3, row.high / 216e3))
+            _mark(right, on_board, row.est_ms_216mhz, (milliseconds(row.low), milliseconds(row.high)))
         left.set_title(f"{chosen['model']}, {chosen['data_type']}: mean of the seeds", fontsize=8)
         left.set(xlim=(-5, 100), xlabel="weights or filters removed (%)", ylabel="test accuracy (%)")
         right.set_title(f"{chosen['task']}: first seed, fastest kernels", fontsize=8)

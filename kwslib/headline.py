@@ -5,22 +5,17 @@ from pathlib import Path
 import pandas as pd
 
 from kwslib import catalogue, decision, kernel_study, study
+from kwslib.config import milliseconds
+from kwslib.kernel_sets import KERNEL_SETS
 
 OURS = "this study, emulated board"
 ESTIMATED, MEASURED = "estimated", "measured, published"
 COLUMNS = ["source", "kind", "board", "dataset", "task", "model", "granularity", "sparsity", "data_type", "engine"]
-COLUMNS += [
-    "kernel",
-    "accuracy",
-    "n_test",
-    "accuracy_mean",
-    "accuracy_std",
-    "seeds",
-    "fa_per_hour",
-    "frr",
-    "frr_target",
-]
+COLUMNS += ["kernel", "accuracy", "n_test", "accuracy_mean", "accuracy_std", "seeds"]
+COLUMNS += ["fa_per_hour", "frr", "frr_target"]
 COLUMNS += ["ms", "ms_low", "ms_high", "flash_bytes", "ram_bytes", "energy_mj", "energy", "front", "model_file"]
+ALARM_COLUMNS = ["model_file", "fa_per_hour", "frr", "frr_target", "threshold", "smoothing_hops"]
+_SETTING = ["task", "model", "granularity", "sparsity", "data_type"]
 _PAPER = {"source": "Wang & Li 2022", "board": "STM32F767, 216 MHz", "dataset": "Speech Commands v0.01, part"}
 _PAPER |= {"task": "6 classes", "model": "paper_cnn", "engine": "own C"}
 _TINY = {"task": "12 classes", "model": "ds_cnn", "dataset": "Speech Commands v0.02", "data_type": "int8"}
@@ -37,18 +32,23 @@ _SUBMITTED = [
 def build(results: str | Path) -> pd.DataFrame:
     """The table with COLUMNS, from the tables under `results`: what was emulated here, then what others published.
 
-    Ours are each saved model on its fastest kernels, dense networks also on plain loops and in TFLM. `accuracy` is that
+    Ours are each saved model on the fastest kernels that a command can deploy, dense networks also on plain loops and,
+    where it was built and run, in TFLM. `accuracy` is that
     of the file on all test clips, `accuracy_mean` and `accuracy_std` are over the seeds of its setting; `fa_per_hour`
     and `frr` are of the test stream with the threshold chosen on the validation stream for `frr_target` (empty: not
     reached, or not run). Bytes are weights, code, kernels and libraries, and activations and stack, without drivers.
     `energy` says what `energy_mj` is; `front`: no other of ours with the same task is more accurate in less time.
-    Raises ResultsError for a table that is missing.
+    Raises ResultsError for a table that is missing, but for those of TFLM.
     """
-    kernels, tflm, memory, accuracy, pruning, quantization, streaming = (
-        catalogue.read(results, name)
-        for name in ("kernels", "tflm", "tflm_memory", "accuracy", "pruning", "quantization", "streaming")
-    )
-    table = pd.concat([static_rows(kernels), _tflm_rows(tflm, memory, accuracy, kernels)], ignore_index=True)
+    names = ("kernels", "accuracy", "pruning", "quantization", "streaming")
+    kernels, accuracy, pruning, quantization, streaming = (catalogue.read(results, name) for name in names)
+    parts = [static_rows(kernels)]
+    try:
+        tflm, memory = catalogue.read(results, "tflm"), catalogue.read(results, "tflm_memory")
+        parts.append(_tflm_rows(tflm, memory, accuracy, kernels))
+    except catalogue.ResultsError:
+        pass  # TensorFlow Lite Micro has to be built by the user; notebook 06 writes nothing without it
+    table = pd.concat(parts, ignore_index=True)
     table = table.merge(_over_seeds(accuracy, pruning, quantization), "left", _SETTING)
     table = table.merge(alarms(streaming), "left", "model_file")
     table["energy_mj"], table["energy"] = table.ms * kernel_study.BOARD_POWER_W, "time x 0.447 W"
@@ -69,16 +69,16 @@ def published() -> pd.DataFrame:
     return table.assign(energy=table.energy_mj.map(lambda value: "measured" if value > 0 else None))
 
 
-_SETTING = ["task", "model", "granularity", "sparsity", "data_type"]
-
-
 def static_rows(kernels: pd.DataFrame) -> pd.DataFrame:
-    """Rows of kernels.csv on our machine: each model on its fastest kernels, dense ones on plain loops too."""
-    ours = kernels[kernels.machine_setting == "ours"]
+    """Rows of kernels.csv on our machine: each model on its fastest set of kernels, dense ones on plain loops too.
+
+    `mixed`, the fastest kernels layer by layer, which only notebook 07 builds, is left out.
+    """
+    ours = kernels[(kernels.machine_setting == "ours") & kernels.kernel.isin(KERNEL_SETS)]
     fastest = ours.loc[ours.groupby("model_file", sort=False).est_cycles.idxmin()]
     plain = ours[(ours.granularity == "dense") & (ours.kernel == "plain")]
     table = pd.concat([fastest, plain]).rename(columns={"est_ms_216mhz": "ms"})
-    table["ms_low"], table["ms_high"] = (1e3 * table[name] / kernel_study.CLOCK_HZ for name in ("low", "high"))
+    table["ms_low"], table["ms_high"] = (milliseconds(table[name]) for name in ("low", "high"))
     names = ["dataset", *_SETTING, "kernel", "accuracy", "n_test", "ms", "ms_low", "ms_high"]
     return table[[*names, "flash_bytes", "ram_bytes", "model_file"]].assign(engine="generated C")
 
@@ -95,7 +95,7 @@ def _tflm_rows(tflm, memory, accuracy, kernels) -> pd.DataFrame:
     own = kernels.drop_duplicates("model_file").set_index("model_file").accuracy  # of the very file, where it was run
     table["accuracy"] = table.model_file.map(own).fillna(table.accuracy)
     for name, column in (("ms", "est_cycles"), ("ms_low", "low"), ("ms_high", "high")):
-        table[name] = 1e3 * table[column] / kernel_study.CLOCK_HZ
+        table[name] = milliseconds(table[column])
     table = table.assign(ram_bytes=table.arena_bytes + table.stack_bytes, engine="TFLM", kernel=table.kernels)
     columns = ["dataset", "task", "model", "engine", "kernel", "accuracy", "n_test", "ms", "ms_low", "ms_high"]
     table = table[[*columns, "flash_bytes", "ram_bytes", "model_file"]]
@@ -114,16 +114,11 @@ def _over_seeds(accuracy, pruning, quantization) -> pd.DataFrame:
     return pd.concat(tables).drop_duplicates(_SETTING)  # the first: pruning and its dense networks
 
 
-ALARM_COLUMNS = ["model_file", "fa_per_hour", "frr", "frr_target", "threshold", "smoothing_hops"]
-
-
 def alarms(streaming: pd.DataFrame) -> pd.DataFrame:
     """False alarms an hour by model file: ALARM_COLUMNS, `threshold` from 0 to 1.
 
-    The rows for the largest `frr_target`; a table without that column is for 5 %. Models that no threshold brings there
-    are left out.
+    The rows for the largest `frr_target`. Models that no threshold brings there are left out.
     """
-    table = streaming if "frr_target" in streaming else streaming.assign(frr_target=0.05)
-    table = table[table.frr_target == table.frr_target.max()]
+    table = streaming[streaming.frr_target == streaming.frr_target.max()]
     table = table[ALARM_COLUMNS].dropna().drop_duplicates("model_file")
     return table.assign(threshold=table.threshold / decision.ONE)

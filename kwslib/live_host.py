@@ -56,7 +56,7 @@ def hear_microphone(spotter: Spotter, seconds: float, show=print) -> pd.DataFram
     try:
         import sounddevice
     except (ImportError, OSError) as error:  # OSError: the package is there, PortAudio is not
-        raise AudioError(f'no sound from this computer ({error}): pip install "kwslib[microphone]"') from None
+        raise AudioError(f"no sound from this computer ({error}): pip install sounddevice") from None
     blocks, found, rate_hz = queue.Queue(), [], spotter.config.sample_rate_hz
     block = BLOCK_HOPS * spotter.config.hop_samples
 
@@ -74,5 +74,6 @@ def hear_microphone(spotter: Spotter, seconds: float, show=print) -> pd.DataFram
                     found.append(row)
                     show(row)
     except (sounddevice.PortAudioError, queue.Empty) as error:
-        raise AudioError(f"the microphone gives no sound ({error or 'silent for 5 s'}); is one connected?") from None
+        reason = str(error) or "silent for 5 s"
+        raise AudioError(f"the microphone gives no sound ({reason}); is one connected?") from None
     return pd.DataFrame(found, columns=COLUMNS)

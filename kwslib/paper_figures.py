@@ -17,17 +17,16 @@ def _figure(*tables):
 @_figure("accuracy")
 def networks(accuracy, wide):
     """Test accuracy of the int8 networks in TFLM against multiply-accumulates and bytes of the file: mean and
-    standard deviation over seeds. Filled: 8 keywords (kws10), open: the paper's 4 (paper6)."""
+    standard deviation over seeds. Open: task {task}, filled: the second task, where there is one."""
     table = study.summarise(accuracy[accuracy.format == "int8"])
     fig, axes = canvas(wide, 2, sharey=True)
     for axis, (cost, label) in zip(
         axes.flat, {"macs": "MACs", "model_bytes": "bytes of the file"}.items(), strict=True
     ):
         for row in table.itertuples():
-            colour = plotting.NETWORKS.get(row.model, "#009e73")
+            colour = plotting.COLOURS[row.model]
             style = {"color": colour, "mfc": "white" if row.task == table.task[0] else colour, "linestyle": "none"}
-            style["marker"] = {"tc_resnet_w1": "v"}.get(row.model, plotting.MARKERS.get(row.model, "o"))
-            style["marker"] = "D" if row.training == "as_paper" else style["marker"]
+            style["marker"] = "D" if row.training == "as_paper" else plotting.MARKERS[row.model]
             name = f"{row.model}, {row.task}" + (", as in the paper" if row.training == "as_paper" else "")
             axis.errorbar(getattr(row, cost) / 1e3, 100 * row.mean, 100 * row.std, capsize=2, label=name, **style)
         axis.set(xlabel=f"{label} (thousands)", ylabel="accuracy (%)")
@@ -36,10 +35,27 @@ def networks(accuracy, wide):
     return fig, table
 
 
+@_figure("clips")
+def clips(table, wide):
+    """Test accuracy of int8 networks in TFLM against the number of training clips of each keyword, drawn anew for each
+    seed: mean and standard deviation over seeds ({task}). The points at the right have all clips."""
+    spread = study.spread(table, ["model", "clips"], ["accuracy", "speakers", "epochs"])
+    fig, axes = canvas(wide)
+    axis = axes[0, 0]
+    for name, rows in spread.groupby("model", sort=False):
+        rows = rows.sort_values("clips")
+        look = {"color": plotting.COLOURS[name], "marker": plotting.MARKERS[name], "capsize": 1.5, "elinewidth": 0.7}
+        axis.errorbar(rows.clips, 100 * rows.accuracy_mean, 100 * rows.accuracy_std, label=name, **look)
+    axis.set(xlabel="training clips of each keyword", ylabel="accuracy (%)")
+    plotting.log_scale(axis, "x")
+    legend(fig, axes, wide)
+    return fig, spread
+
+
 @_figure("sensitivity")
 def sensitivity(table, wide):
     """Points of validation accuracy that are lost when the smallest weights of one layer alone are set to zero,
-    without fine-tuning (paper6, one seed)."""
+    without fine-tuning ({task}, one seed)."""
     rows = table[table.task == table.task.iloc[0]]
     fig, axes = canvas(wide, rows.model.nunique(), 2.6)
     for axis, (name, part) in zip(axes.flat, rows.groupby("model", sort=False), strict=True):
@@ -63,14 +79,14 @@ def sensitivity(table, wide):
 @_figure("pruning")
 def sparsity(pruning, wide):
     """Test accuracy of pruned and fine-tuned int8 networks against the share of weights or filters removed: mean
-    and standard deviation over seeds (paper6). Dotted: dense. Some points lie below the axis."""
+    and standard deviation over seeds ({task}). Dotted: dense. Some points lie below the axis."""
     return _against(pruning, wide, pruning.target_sparsity, "removed (%)")
 
 
 @_figure("pruning")
 def macs_left(pruning, wide):
     """Test accuracy of pruned and fine-tuned int8 networks against the multiply-accumulates that meet a non-zero
-    weight: mean and standard deviation over seeds (paper6). Dotted: dense. Some points lie below the axis."""
+    weight: mean and standard deviation over seeds ({task}). Dotted: dense. Some points lie below the axis."""
     return _against(
         pruning, wide, pruning.nonzero_macs / pruning.macs.groupby(pruning.model).transform("max"), "MACs left (%)"
     )
@@ -94,7 +110,7 @@ def _against(pruning, wide, x, label):
 @_figure("quantization")
 def formats(table, wide):
     """Change of the test accuracy by each format against the float32 network with the same pruning: mean and
-    standard deviation over seeds (paper6)."""
+    standard deviation over seeds ({task})."""
     wide_table = table.pivot_table(index=["model", "pruning", "seed"], columns="format", values="accuracy", sort=False)
     change = 100 * wide_table.drop(columns="float32").sub(wide_table.float32, axis=0)
     change = change.stack().rename("points").reset_index()
@@ -116,7 +132,7 @@ def formats(table, wide):
 
 @_figure("headline")
 def headline(table, wide):
-    """Above: accuracy on paper6 against the time of one inference, this study on the emulated board (216 MHz,
+    """Above: accuracy on {task} against the time of one inference, this study on the emulated board (216 MHz,
     estimated; mean and standard deviation over seeds; int8, else f32: float32, i16: int16x8; dense networks on our
     best kernels, on plain loops, and in TFLM). Grey line: points that no other one beats. Below: times that others
     measured on their boards and published, of other tasks and accuracies."""
@@ -132,7 +148,7 @@ def headline(table, wide):
         style["marker"] = "p" if engine == "TFLM" else GREY[granularity] if granularity != "dense" else "D"
         top.errorbar(rows.ms, 100 * rows.accuracy_mean, 100 * rows.accuracy_std, elinewidth=0.5, **style)
     for row in ours[ours.data_type != "int8"].itertuples():
-        name, height = ("f32", 5) if row.data_type == "float32" else ("i16", -9)  # height in points
+        name, height = ("f32", 13) if row.data_type == "float32" else ("i16", -14)  # height in points
         style = {"textcoords": "offset points", "xytext": (0, height), "ha": "center", "fontsize": 5}
         top.annotate(name, (row.ms, 100 * row.accuracy_mean), **style)
     front = ours[ours.front].sort_values("ms")
@@ -164,7 +180,8 @@ def _looks(rows):
 
     pruned = [name for name in rows.granularity.unique() if name != "dense"]
     found = [entry("dense", marker="D", color=plotting.COLOURS["dense"])]
-    found += [entry("dense, TFLM", marker="p", color=plotting.COLOURS["dense"])]
+    if "TFLM" in set(rows.engine):
+        found += [entry("dense, TFLM", marker="p", color=plotting.COLOURS["dense"])]
     found += [entry(name, marker=GREY[name], color=plotting.COLOURS[name]) for name in pruned]
     networks = list(rows.model.unique())
     return [*found, entry(networks[0], mfc="white"), *(entry(name) for name in networks[1:])]

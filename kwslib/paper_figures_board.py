@@ -2,7 +2,7 @@
 
 from kwslib import kernel_study, plotting
 from kwslib.catalogue import Entry, entries
-from kwslib.headline import published
+from kwslib.config import CLOCK_HZ, milliseconds
 from kwslib.paper_style import canvas, legend, line_of, stack
 
 FIGURES: dict[str, Entry] = {}
@@ -18,7 +18,7 @@ def front_end(speed, wide):
     features up to rounding. log-mel: a column each 32 ms, MFCC: each 20 ms."""
     rows = speed[speed.part.isin(["ring", "window, FFT, power", "mel", "log", "dct"])]
     parts = rows.pivot(index="setting", columns="part", values="cycles")[rows.part.unique()].fillna(0)
-    parts = parts.loc[rows.setting.unique()] / (kernel_study.CLOCK_HZ / 1e6)
+    parts = parts.loc[rows.setting.unique()] / (CLOCK_HZ / 1e6)
     fig, axes = canvas(wide, height=1.4)
     names = {"paper": "log-mel, 40 bands", "mfcc": "MFCC, 10 values"}
     stack(axes[0, 0], [names.get(name, name) for name in parts.index], parts, list(parts))
@@ -29,15 +29,14 @@ def front_end(speed, wide):
 
 @_figure("kernels")
 def ladder(kernels, wide):
-    """One inference of the dense paper_cnn on the emulated board at 216 MHz, from plain loops to the best kernels
+    """One inference of the dense {network} on the emulated board at 216 MHz, from plain loops to the best kernels
     (estimated, bars from low to high). Dotted: published by Wang & Li for their board."""
     name = kernels.model.iloc[0]
     rows = kernels[(kernels.model == name) & (kernels.granularity == "dense")]
     rows = rows[rows.machine_setting == "ours"]
     groups = list(rows.groupby("data_type", sort=False))
     fig, axes = canvas(wide, len(groups), 2.2, sharex=True)
-    points = published().rename(columns={"kernel": "name"})
-    points = points[points.model == name]  # of the paper's network
+    points = kernel_study.paper_points(name)
     for axis, (data_type, part) in zip(axes.flat, groups, strict=True):
         plotting.draw_ladder(axis, part, points[points.data_type == data_type])
         axis.set(title=data_type, ylabel="")
@@ -56,11 +55,11 @@ def latency(kernels, wide):
     for axis, (name, part) in zip(axes.flat, fastest.groupby("model", sort=False), strict=True):
         for granularity, line in part[part.granularity != "dense"].groupby("granularity", sort=False):
             line = line.sort_values("sparsity")
-            bars = [line.est_ms_216mhz - line.low / 216e3, line.high / 216e3 - line.est_ms_216mhz]
+            bars = [line.est_ms_216mhz - milliseconds(line.low), milliseconds(line.high) - line.est_ms_216mhz]
             line_of(axis, granularity, 100 * line.sparsity, line.est_ms_216mhz, bars)
         dense = part.est_ms_216mhz[part.granularity == "dense"].iloc[0]
         axis.axhline(dense, color="black", linestyle=":", linewidth=0.8)
-        axis.set(title=name, xlabel="removed (%)", ylabel="one inference (ms)")
+        axis.set(title=name, xlabel="removed (%)", ylabel="one inference (ms, estimated)")
         plotting.log_scale(axis, "y")
     legend(fig, axes, wide)
     return fig, fastest
@@ -69,20 +68,20 @@ def latency(kernels, wide):
 @_figure("break_even")
 def break_even(table, wide):
     """Estimated time of kernels that skip zeros against the share of zero weights (paper_cnn, int8, weights thinned
-    without training), and of three dense kernels (horizontal): where the lines cross, zeros begin to pay."""
+    without training), and of four dense kernels (horizontal): where the lines cross, zeros begin to pay."""
     fig, axes = canvas(wide, height=2.6)
     axis = axes[0, 0]
     looks = zip("vs^o", (":", "--", "-.", "-"), ("#999999", "#e69f00", "#009e73", "#0072b2"), strict=True)
     for (name, line), (marker, dashes, colour) in zip(table.groupby("kernel", sort=False), looks, strict=False):
         line = line[line.against == line.against.iloc[0]].sort_values("sparsity")
         look = {"marker": marker, "linestyle": dashes, "color": colour, "label": name}
-        axis.plot(100 * line.sparsity, line.est_cycles / 216e3, **look)
+        axis.plot(100 * line.sparsity, milliseconds(line.est_cycles), **look)
     places = {"plain": "bottom", "weight_first": "top"}  # their lines lie close together
     for rival, line in table.groupby("against", sort=False):
-        height = line.dense_cycles.iloc[0] / 216e3
+        height = milliseconds(line.dense_cycles.iloc[0])
         axis.axhline(height, color="black", linewidth=0.7)
         axis.text(101, height, f"dense, {rival}", fontsize=6, va=places.get(rival, "center"))
-    axis.set(xlabel="zero weights (%)", ylabel="one inference (ms)", xlim=(0, 100))
+    axis.set(xlabel="zero weights (%)", ylabel="one inference (ms, estimated)", xlim=(0, 100))
     plotting.log_scale(axis, "y")
     legend(fig, axes, wide, 4)
     return fig, table
@@ -109,8 +108,7 @@ def streaming(table, wide):
     the share of weights or filters removed. Bars: 95 % interval of the count (Poisson). Levels that no threshold
     reaches on the validation stream are left out."""
     rows = table[table.format == "int8"].dropna(subset="fa_per_hour")
-    if "frr_target" in rows:
-        rows = rows[rows.frr_target == rows.frr_target.max()]
+    rows = rows[rows.frr_target == rows.frr_target.max()]
     fig, axes = canvas(wide, rows.model.nunique(), sharey=True)
     for axis, (name, part) in zip(axes.flat, rows.groupby("model", sort=False), strict=True):
         for granularity, line in part.groupby("granularity", sort=False):
@@ -127,7 +125,7 @@ def streaming(table, wide):
 def hop_budget(table, wide):
     """What the always-on firmware computes in each hop of 32 ms on the emulated board at 216 MHz (estimated)."""
     names = {"frontend_cycles": "front end", "inference_cycles": "network", "other_cycles": "decision and the rest"}
-    parts = (table[list(names)] / 216e3).rename(columns=names)
+    parts = milliseconds(table[list(names)]).rename(columns=names)
     fig, axes = canvas(wide, height=1.6)
     labels = table.model.str.replace(r"^[^_]*_|_s\d+$", "", regex=True).str.replace("_ours", ", dense")
     labels = labels.str.replace(r"_(?=[^_]+-\d+$)", ", ", regex=True)

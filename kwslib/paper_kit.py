@@ -55,7 +55,7 @@ def write(results: str | Path, folder: str | Path) -> list[str]:
 
 
 def _write_table(entry, results, path):
-    paper_tables.write_table(entry(results), entry.caption, path)
+    paper_tables.write_table(entry(results), entry.caption(results), path)
 
 
 def _tried(action, *arguments) -> list[str]:

@@ -8,6 +8,7 @@ import pandas as pd
 from kwslib import study
 from kwslib.cache import replacing
 from kwslib.catalogue import Entry, entries
+from kwslib.config import milliseconds
 from kwslib.headline import MEASURED
 from kwslib.paper_style import main_rows
 
@@ -18,7 +19,7 @@ _FORMATS = {
     "removed (%)": "{:.0f}",
     "(%)": "{:.1f}",
     "std": "{:.1f}",
-    "points": "{:+.2f}",
+    "error, %": "{:+.1f}",
     ", ms": "{:.2f}",
     "low": "{:.2f}",
     "high": "{:.2f}",
@@ -42,7 +43,8 @@ def write_table(table: pd.DataFrame, caption: str, path_without_suffix: Path) ->
     options |= {"caption": escape(caption), "label": f"tab:{path_without_suffix.name}"}
     wide = "table*" if len(table.columns) > _MOST_COLUMNS else "table"
     with replacing(path_without_suffix.with_suffix(".tex")) as temporary:
-        temporary.write_text("% needs \\usepackage{booktabs}\n" + style.to_latex(environment=wide, **options))
+        text = "% needs \\usepackage{booktabs}\n" + style.to_latex(environment=wide, **options)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def escape(text: str) -> str:
@@ -85,7 +87,7 @@ def networks(accuracy):
 
 @_table("pruning")
 def pruned(pruning):
-    """Pruned and fine-tuned int8 networks, task paper6: test accuracy, mean and standard deviation over seeds,
+    """Pruned and fine-tuned int8 networks, task {task}: test accuracy, mean and standard deviation over seeds,
     multiply-accumulates that meet a non-zero weight, and bytes of the file and its gzip."""
     levels = (0.0, 0.5, 0.8, 0.9)
     rows = main_rows(pruning)
@@ -100,7 +102,7 @@ def pruned(pruning):
 
 @_table("quantization")
 def formats(table):
-    """Formats of dense and pruned networks, task paper6: test accuracy, mean and standard deviation over seeds,
+    """Formats of dense and pruned networks, task {task}: test accuracy, mean and standard deviation over seeds,
     bytes of the file, and whether TFLM runs it."""
     names = ["model", "pruning", "format"]
     spread = study.spread(table, names, ["accuracy", "model_bytes"])
@@ -123,7 +125,7 @@ def kernels(table):
     """Dense networks on every set of kernels, one inference on the emulated board at 216 MHz (estimated, low and
     high of the model; energy is time x 0.447 W); float32 sums differ in their last bits."""
     rows = table[(table.granularity == "dense") & (table.machine_setting == "ours")]
-    rows = rows.assign(ms_low=rows.low / 216e3, ms_high=rows.high / 216e3)
+    rows = rows.assign(ms_low=milliseconds(rows.low), ms_high=milliseconds(rows.high))
     names = {"model": "network", "data_type": "format", "kernel": "kernels", "instructions": "instructions"}
     times = {"est_ms_216mhz": "time, ms", "ms_low": "low", "ms_high": "high", "cycles_per_mac": "cycles per MAC"}
     return _named(rows, names | times | {name: _BOARD[name] for name in ("flash_bytes", "ram_bytes", "est_energy_mj")})
@@ -156,8 +158,7 @@ def streaming(table):
     """False alarms an hour on the test stream with the threshold of the validation stream: 95 % interval of the
     count (Poisson), keywords missed, median delay after the end of the word. Empty: no threshold reaches the
     target."""
-    if "frr_target" in table:
-        table = table[table.frr_target == table.frr_target.max()]
+    table = table[table.frr_target == table.frr_target.max()]
     names = {"model": "network", "granularity": "granularity", "sparsity": "removed (%)", "format": "format"}
     names |= {"accuracy": "accuracy (%)", "fa_per_hour": "false alarms", "fa_low": "from", "fa_high": "to"}
     return _named(table, names | {"frr": "missed (%)", "delay_ms": "delay, ms", "hours": "hours"})
@@ -177,15 +178,15 @@ def cycles(table):
     """Estimated against measured latency of images that Bosch submitted to MLPerf Tiny for this board (measured by
     the submitter), and what each was used for."""
     names = {"round": "round", "test": "test", "measured_ms": "measured, ms", "estimated_ms": "estimated, ms"}
-    return _named(table, names | {"error_percent": "error, points", "role": "role"})
+    return _named(table, names | {"error_percent": "error, %", "role": "role"})
 
 
 @_table("headline")
 def headline(table):
     """The whole study: dense networks on every engine, pruned and quantized networks that no other beats in
     accuracy and time, and published points. Accuracy is the mean over seeds; ours are estimates for the emulated
-    board at 216 MHz, energy is time x 0.447 W; false alarms an hour in a stream at 10 % missed or, without such
-    rows, 5 %."""
+    board at 216 MHz, energy is time x 0.447 W; false alarms an hour in a stream at 10 %
+    missed."""
     rows = table[(table.kind == MEASURED) | table.front | (table.granularity == "dense")]
     rows = rows.assign(by=rows.source.where(rows.kind == MEASURED, "estimated").str.replace("MLPerf Tiny", "Tiny"))
     names = {"by": "source", "task": "task", "model": "network", "granularity": "pruning", "sparsity": "removed (%)"}

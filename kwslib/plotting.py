@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from kwslib.cache import replacing
+from kwslib.config import milliseconds
 
 # Okabe & Ito's palette, distinct for colour-blind readers: one colour for each network, granularity and format.
 PALETTE = ("#000000", "#0072b2", "#e69f00", "#d55e00", "#cc79a7", "#009e73", "#56b4e9")
@@ -68,7 +69,7 @@ class _Styles(dict):
 COLOURS = _Styles(NETWORKS | GRANULARITIES | FORMATS | ENGINES | PARTS, own="#009e73")
 # of kernel sets in one figure
 LINES = {"mixed": "-", "best": "-", "skip": ":", "weight_first_skip": "--", "weight_first_registers_skip": "-."}
-MARKERS = _Styles({"paper_cnn": "o", "ds_cnn": "s", "tc_resnet_w2": "^"}, own="D")
+MARKERS = _Styles({"paper_cnn": "o", "ds_cnn": "s", "tc_resnet_w1": "v", "tc_resnet_w2": "^"}, own="D")
 
 
 def use_style() -> None:
@@ -200,7 +201,7 @@ def draw_times(axis, table: pd.DataFrame) -> None:
     models = list(table.model.unique())
     for number, (kernels, rows) in enumerate(table.groupby("kernels", sort=False)):
         places = [models.index(name) + 0.2 * (number - (table.kernels.nunique() - 1) / 2) for name in rows.model]
-        ranges = [(rows.est_cycles - rows.low) / 216e3, (rows.high - rows.est_cycles) / 216e3]
+        ranges = [milliseconds(rows.est_cycles - rows.low), milliseconds(rows.high - rows.est_cycles)]
         colour = COLOURS.get(kernels, PALETTE[number % len(PALETTE)])
         axis.errorbar(places, rows.est_ms_216mhz, ranges, fmt="o", capsize=2, color=colour, label=kernels)
     axis.set(yscale="log", ylabel="estimated ms at 216 MHz")
@@ -226,7 +227,7 @@ def draw_ladder(axis, rows: pd.DataFrame, published: pd.DataFrame) -> None:
 
     `rows` has data_type, kernel, est_ms_216mhz and low, high in cycles; `published` name and ms.
     """
-    low, high = rows.low / 216e3, rows.high / 216e3
+    low, high = milliseconds(rows.low), milliseconds(rows.high)
     style = {"color": COLOURS[rows.data_type.iloc[0]], "capsize": 2}
     axis.barh(rows.kernel, rows.est_ms_216mhz, xerr=[rows.est_ms_216mhz - low, high - rows.est_ms_216mhz], **style)
     for line in published.itertuples():

@@ -101,12 +101,23 @@ class PointQueue:
     def _work(self) -> None:
         while job := self._next():
             with tempfile.TemporaryFile() as said:  # what libraries say, the reason if the process dies
-                with self._lock:
-                    if job.state == "waiting":
-                        job.state, job.started, job.process = "running", time.monotonic(), _process(said)
+                self._start(job, said)
                 if job.process:
                     with job.process:
                         self._follow(job, said)
+
+    def _start(self, job: Job, said) -> None:
+        """Start the process of a job that still waits; a job for which the computer has none fails."""
+        with self._lock:
+            if job.state != "waiting":
+                return
+            job.started = time.monotonic()
+            try:
+                job.state, job.process = "running", _process(said)
+            except OSError as error:
+                job.state, job.error, job.ended = "failed", f"no process could be started: {error}", job.started
+        if job.state == "failed":
+            self.on_change(job)
 
     def _next(self) -> Job | None:
         """The job that waits longest; None, and the end of the thread, where none waits."""

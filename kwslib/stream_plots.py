@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from kwslib.kernel_study import CLOCK_HZ
+from kwslib.config import milliseconds
 from kwslib.listen import STAGES
 from kwslib.plotting import COLOURS, MARKERS, PALETTE, log_scale
 from kwslib.streams import Stream
@@ -88,7 +88,7 @@ def draw_budget(axis, table: pd.DataFrame) -> None:
     for place, row in enumerate(table.itertuples()):
         left = 0.0
         for stage, colour in _STAGE_COLOURS.items():
-            width = getattr(row, f"{stage}_cycles") / CLOCK_HZ * 1e3
+            width = milliseconds(getattr(row, f"{stage}_cycles"))
             axis.barh(place, width, left=left, height=0.6, color=colour, label="" if place else STAGES[stage])
             left += width
         rest = {"color": "white", "edgecolor": "#999999", "linewidth": 0.6, "label": "" if place else "idle"}

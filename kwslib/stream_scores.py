@@ -30,7 +30,7 @@ class FastNetwork(NetworkOnHost):
     """
 
     def __init__(self, tflite: bytes, name: str):
-        self.program = engine.plan(tflite, "plain", name=name, flash_bytes=_PLENTY_BYTES, ram_bytes=_PLENTY_BYTES)
+        self.program = _plan(tflite, name)
         folder = engine_c.cached_c(self.program)
         headers = [folder / "network.h", *sorted(SOURCE_FOLDER.glob("*.h"))]
         sources = [folder / "network.c", _MAIN, *_needed({call.step.kernel for call in self.program.calls})]
@@ -41,7 +41,11 @@ class FastNetwork(NetworkOnHost):
             self.path = toolchain.host_program("fast_network", sources, headers, flags)
 
 
-def scores(model: str | Path, stream: Stream, refresh: bool = False) -> np.ndarray:
+def _plan(tflite: bytes, name: str) -> engine.Program:
+    return engine.plan(tflite, "plain", name=name, flash_bytes=_PLENTY_BYTES, ram_bytes=_PLENTY_BYTES)
+
+
+def scores(model: str | Path, stream: Stream) -> np.ndarray:
     """Scores of a saved model (NAME.tflite, with NAME.json) with every hop of a stream: int8 [hops, classes].
 
     Row n belongs to hop n, samples n * hop_samples to (n + 1) * hop_samples - 1, and knows nothing later; before the
@@ -49,7 +53,8 @@ def scores(model: str | Path, stream: Stream, refresh: bool = False) -> np.ndarr
     Finished scores come from the cache as long as neither model, samples nor code changed.
     """
     tflite, meta = artifacts.load_model(model)
-    settings = {"model": meta["sha256"], "stream": stream.digest, "features": meta["features"]}
+    program = engine_c.texts(_plan(tflite, meta["name"]))
+    settings = {"network": program, "stream": stream.digest, "features": meta["features"]}
     settings |= {"version": _VERSION, "code": _code()}
 
     def build():
@@ -57,12 +62,12 @@ def scores(model: str | Path, stream: Stream, refresh: bool = False) -> np.ndarr
         parts = [network.run(chunk) for chunk in windows(stream.audio, config, network.program.info.input)]
         return as_int8(np.concatenate(parts), network.program.info.output), {"name": meta["name"]}
 
-    return cache.cached_array(cache.data_folder() / "cache" / "stream_scores", settings, build, refresh)[0]
+    return cache.cached_array(cache.data_folder() / "cache" / "stream_scores", settings, build)[0]
 
 
-def all_scores(models: Sequence[str | Path], stream: Stream, n_jobs: int = 2) -> list[np.ndarray]:
-    """`scores` of several models, `n_jobs` at a time, with a progress bar."""
-    with ThreadPoolExecutor(n_jobs) as pool:  # threads do: the networks are programs, the front end is C
+def all_scores(models: Sequence[str | Path], stream: Stream) -> list[np.ndarray]:
+    """`scores` of several models, two at a time, with a progress bar."""
+    with ThreadPoolExecutor(2) as pool:  # threads do: the networks are programs, the front end is C
         found = pool.map(lambda model: scores(model, stream), models)
         return list(tqdm(found, f"scores, {stream.split}", len(models), leave=False, disable=len(models) < 4))
 
@@ -107,9 +112,8 @@ def _needed(kernels: set[str]) -> list[Path]:
 
 
 def _code() -> str:
-    """Digest of the code that scores depend on."""
-    names = ("engine.py", "engine_c.py", "kernels_plain.py", "kernels_wide.py", "frontend_c.py")
-    modules = [Path(__file__).parent / name for name in names]
+    """Digest of the code that scores depend on beside the network's own: front end and kernels."""
+    modules = [Path(__file__).parent / name for name in ("features.py", "frontend_c.py", "frontend_host.py")]
     firmware = SOURCE_FOLDER.parent
     sources = [*SOURCE_FOLDER.glob("*.[ch]"), *(firmware / "frontend").glob("*.[ch]"), _MAIN]
     return cache.content_digest([*modules, *sorted(sources)])

@@ -96,12 +96,11 @@ def curve(
     scores: np.ndarray,
     smoothings: Sequence[int],
     hop_samples: int,
-    thresholds: Sequence[float] = THRESHOLDS,
 ) -> pd.DataFrame:
-    """Give `rates` for numbers of averaged hops and thresholds (DET curves): smoothing_hops, threshold and those."""
+    """Give `rates` for numbers of averaged hops and THRESHOLDS (DET curves): smoothing_hops, threshold and those."""
     hop_ms = 1000 * hop_samples / stream.sample_rate_hz
     rows = []
-    for smoothing, threshold in itertools.product(smoothings, map(float, thresholds)):
+    for smoothing, threshold in itertools.product(smoothings, map(float, THRESHOLDS)):
         config = settings(task, hop_ms, smoothing, threshold)
         row = {"smoothing_hops": smoothing, "threshold": threshold}
         rows.append(row | rates(stream, task, scores, config, hop_samples))
@@ -139,10 +138,11 @@ def operating_points(
     `validation` and `testing` are a stream and the scores of the model over it. Averaged hops and threshold are those
     that `choose` takes on the validation stream; the row holds what the test stream gives with them: frr, fa_per_hour
     with its 95 % interval, delay_ms. Where nothing reaches the target these are NaN, and `validation_frr` is the least
-    that is missed with any setting. The curve is that of the averaged hops of the last target. `facts` are columns of
-    `kernel_study.saved_models`.
+    that is missed with any setting. The curve is that of the averaged hops of the last target, or of the first of
+    `smoothings` where nothing reaches it. `facts` are columns of `kernel_study.saved_models`.
     """
-    points, (stream, scores), rows = curve(*(validation[0], task, validation[1], smoothings, hop_samples)), testing, []
+    points = curve(validation[0], task, validation[1], smoothings, hop_samples)
+    (stream, scores), rows = testing, []
     for target in targets:
         row = {name: facts[name] for name in ("task", "model", "granularity", "sparsity", "accuracy", "model_file")}
         row |= {"dataset": stream.dataset, "format": facts["data_type"], "hours": stream.hours}

@@ -41,7 +41,19 @@ def small(shape, classes):
     x = layers.Flatten()(layers.AveragePooling2D(x.shape[1:3])(x))
     return tf_keras.Model(inputs, layers.Softmax()(layers.Dense(classes, name="logits")(x)))
 """
+TASK = "own6_7bb6"
 SHORT = recipes.Effort(3, 3, 3, 3, 1, 1, 1, 1, (0,))
+EFFORT = f"\nEFFORT = recipes.{SHORT}\n"
+# What each notebook's cell of parameters gets at its end.
+FEW = {
+    "02": EFFORT,
+    "03": EFFORT + "LEVELS = (0.0, 0.5)",
+    "04": EFFORT + 'LEVELS = {"element": (0.0, 0.5), "group": (0.5,), "filter": (0.5,)}',
+    "05": EFFORT + 'FORMATS = ("float32", "int8", "int16x8")',
+    "07": EFFORT + 'RUNGS, THIN_LEVELS = {"int8": ("plain", "best")}, (0.0, 0.9)\n'
+    'OWN = {"element": ("skip", "element", "mixed"), "filter": ("best",)}',
+    "08": "\nSTREAM_MINUTES, MOST_MODELS = 2, 1",
+}
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +79,8 @@ def test_the_papers_words_are_the_papers_tasks():
     assert recipes.task("yes,no,left,right") is config.PAPER6
     assert recipes.task(",".join(config.KWS10.keywords)) is config.KWS10
     own = recipes.task(" one, two,three,four,")
-    assert own.name == "own6" and own.labels == ("one", "two", "three", "four", "unknown", "silence")
-    assert recipes.TASKS["own6"] == own
+    assert own.name == "own6_7bb6" and own.labels == ("one", "two", "three", "four", "unknown", "silence")
+    assert recipes.TASKS["own6_7bb6"] == own
     for words in ("", "one,one", "one,silence"):
         with pytest.raises(ConfigError, match=r"TaskConfig\.keywords"):
             recipes.task(words)
@@ -138,12 +150,12 @@ def test_from_words_and_a_function_to_c(network, tmp_path, capsys):
     assert run.history.val_accuracy.max() > 2 / 6
     cut = Variant(experiment, PruneConfig("element", 0.5), recipes.tune(label, effort))
     table = pd.DataFrame([points.pruned(variant, "synthetic") for variant in (Variant(experiment), cut)])
-    assert table.task.tolist() == ["own6"] * 2 and table.model.tolist() == ["small"] * 2
+    assert table.task.tolist() == ["own6_7bb6"] * 2 and table.model.tolist() == ["small"] * 2
     assert 0.45 < table.actual_sparsity[1] < 0.55 and table.nonzero_macs[1] < table.macs[1]
 
     path = tmp_path / compress.save(cut, "synthetic", table.loc[1].to_dict(), tmp_path)
     tflite, meta = artifacts.load_model(path)
-    assert meta["labels"] == list(task.labels) and path.name == "own6_small_element-50_s0.tflite"
+    assert meta["labels"] == list(task.labels) and path.name == "own6_7bb6_small_element-50_s0.tflite"
     x = run.test("synthetic")[0]
     program = engine.plan(tflite, "best")
     codes = interpreters.quantize_input(x, program.info.input)
@@ -155,21 +167,35 @@ def test_from_words_and_a_function_to_c(network, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["accuracy"] == meta["accuracy"]
 
 
-def test_notebook_02_by_parameters(network, tmp_path, monkeypatch):
+def test_all_notebooks_by_parameters(network, tmp_path, monkeypatch):
+    """Every notebook with four new words and a network of one's own; epochs and levels are few, parameters as well."""
     for name in ("KWS_MODE", "KWS_DATA", "KWS_RESULTS", "KWS_KEYWORDS", "KWS_NETWORK", "TF_CPP_MIN_LOG_LEVEL"):
         monkeypatch.setenv(name, os.environ.get(name, ""))
     pytest.importorskip("tflite_micro", reason="the tflite-micro wheel exists for Linux on x86-64 only")
-    original = next(path for path in notebooks.find_notebooks() if path.name.startswith("02"))
-    notebook = nbformat.read(original, as_version=4)
-    cell = notebook.cells[2]
-    cell.source += "\nEFFORT = recipes.Effort(3, 3, 3, 3, 1, 1, 1, 1, (0,))"  # few epochs: a parameter, too
-    nbformat.write(notebook, tmp_path / original.name)
+    for original in notebooks.find_notebooks():
+        notebook = nbformat.read(original, as_version=4)
+        notebook.cells[2].source += FEW.get(original.name[:2], "")
+        nbformat.write(notebook, tmp_path / original.name)
     results = tmp_path / "results"
     options = {"keywords": WORDS, "network": network, "folder": tmp_path}
-    done = nbformat.read(notebooks.run_notebooks("quick", "synthetic", str(results), **options)[0], as_version=4)
-    said = "".join(out.get("text", "") for out in done.cells[31].outputs)
-    assert "own6, 12 test clips:\n  small trained as the paper did: " in said
-    assert sorted(path.stem for path in (results / "models").glob("*.tflite")) == [
-        f"own6_{name}_s0"
-        for name in ("ds_cnn_ours", "small_as_paper", "small_ours", "tc_resnet_w1_ours", "tc_resnet_w2_ours")
-    ]
+    written = notebooks.run_notebooks("quick", "synthetic", str(results), **options)
+    assert [path.name for path in written] == [path.name for path in notebooks.find_notebooks()]
+
+    def said(number, cell):
+        return "".join(out.get("text", "") for out in nbformat.read(written[number - 1], 4).cells[cell].outputs)
+
+    assert f"{TASK}, 12 test clips:\n  small trained as the paper did: " in said(2, 31)
+    assert f"none of {TASK}_small_ours_s0" in said(6, 13)
+    trained = ("ds_cnn_ours", "small_as_paper", "small_ours", "tc_resnet_w1_ours", "tc_resnet_w2_ours")
+    models = {path.stem for path in (results / "models").glob("*.tflite")}
+    assert models >= {f"{TASK}_{name}_s0" for name in (*trained, "small_element-50", "small_filter-50")}
+
+    tables = {path.stem: pd.read_csv(path) for path in (results / "tables").glob("*.csv")}
+    for name in ("accuracy", "pruning", "quantization", "kernels", "streaming"):
+        assert set(tables[name].task) == {TASK} and "small" in set(tables[name].model), name
+    board = tables["kernels"]
+    assert board.bit_exact.all() and set(board.kernel) >= {"plain", "best", "element"}
+    assert set(board.granularity) == {"dense", "element", "filter"}
+    assert set(tables["streaming"].model_file) <= {f"{name}.tflite" for name in models}
+    live = said(8, 24)
+    assert "keywords: one, two, three, four" in live

@@ -18,6 +18,22 @@ def test_results_are_those_of_the_table():
         assert str(row.n_test) in TEXT and row.seeds == 3
 
 
+def test_clips_that_are_enough_are_those_of_the_table():
+    readme = (PROJECT_FOLDER / "README.md").read_text(encoding="utf-8")
+    table = pd.read_csv(TABLES / "clips.csv")
+    spread = study.spread(table, ["model", "clips"], ["accuracy", "speakers", "validation_clips"])
+    assert (spread.seeds == 3).all() and spread.model.nunique() == 2
+    percent = 100 * spread.accuracy_mean
+    spread["said"] = [f"{100 * row.accuracy_mean:.1f} ± {100 * row.accuracy_std:.1f}" for row in spread.itertuples()]
+    for model, rows in spread.groupby("model"):
+        assert f"| {model}, accuracy, % | {' | '.join(rows.said)} |" in readme
+    for clips, rows in spread.groupby("clips"):
+        counts = f"{rows.speakers_mean.iloc[0]:.0f} | {rows.validation_clips_mean.iloc[0]:.0f}"
+        assert f"| {clips:.0f} | {counts} | {' | '.join(rows.said)} |" in TEXT
+    compact = percent[spread.model == "tc_resnet_w2"].to_numpy()
+    assert compact[-1] - compact[2] < 3 and compact[2] > percent[spread.model == "paper_cnn"].max()
+
+
 def test_pruned_networks_are_those_of_the_table():
     table = pd.read_csv(TABLES / "pruning.csv")
     names = ["task", "model", "granularity", "target_sparsity"]

@@ -1,11 +1,14 @@
 """The table of the whole study: what it is made of, and that published points stay apart from ours."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from kwslib import catalogue, decision, headline, kernel_study
 from kwslib.cache import PROJECT_FOLDER
+from kwslib.kernel_sets import KERNEL_SETS
 
 RESULTS = PROJECT_FOLDER / "results"
 
@@ -65,7 +68,7 @@ def test_rows_are_the_fastest_kernels_of_each_file(ours):
     kernels = catalogue.read(RESULTS, "kernels").query("machine_setting == 'ours'")
     static = ours[ours.engine == "generated C"]
     assert set(static.model_file) == set(kernels.model_file)
-    best = kernels.groupby("model_file").est_ms_216mhz.min()
+    best = kernels[kernels.kernel.isin(KERNEL_SETS)].groupby("model_file").est_ms_216mhz.min()
     assert static.groupby("model_file").ms.min().to_dict() == pytest.approx(best.to_dict(), rel=1e-4)
 
 
@@ -86,9 +89,22 @@ def test_the_front_is_what_no_other_row_beats(ours):
 
 def test_false_alarms_are_those_of_the_larger_target():
     row = {"model_file": "a", "fa_per_hour": 10.0, "frr": 0.04, "threshold": 32768, "smoothing_hops": 4}
-    old = pd.DataFrame([row, row | {"model_file": "b", "fa_per_hour": np.nan}])
-    found = headline.alarms(old)
+    rows = [row, row | {"model_file": "b", "fa_per_hour": np.nan}]
+    strict = pd.DataFrame(rows).assign(frr_target=0.05)
+    found = headline.alarms(strict)
     assert found.model_file.tolist() == ["a"] and found.frr_target.tolist() == [0.05]
     assert found.threshold.tolist() == [32768 / decision.ONE]
-    new = pd.concat([old.assign(frr_target=0.05), pd.DataFrame([row | {"fa_per_hour": 3.0, "frr_target": 0.1}])])
-    assert headline.alarms(new).fa_per_hour.tolist() == [3.0]
+    both = pd.concat([strict, pd.DataFrame([row | {"fa_per_hour": 3.0, "frr_target": 0.1}])])
+    assert headline.alarms(both).fa_per_hour.tolist() == [3.0]
+
+
+def test_without_tflm_its_rows_alone_are_missing(table, tmp_path):
+    shutil.copytree(RESULTS / "tables", tmp_path / "tables")
+    for path in (tmp_path / "tables").glob("tflm*.csv"):
+        path.unlink()
+    found = headline.build(tmp_path)
+    rest = table[table.engine != "TFLM"].drop(columns="front").reset_index(drop=True)
+    pd.testing.assert_frame_equal(found.drop(columns="front"), rest)
+    (tmp_path / "tables" / "kernels.csv").unlink()
+    with pytest.raises(catalogue.ResultsError, match="kernels"):
+        headline.build(tmp_path)

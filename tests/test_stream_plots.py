@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from kwslib import stream_plots
-from kwslib.kernel_study import CLOCK_HZ
+from kwslib.config import CLOCK_HZ
 from kwslib.streams import Stream
 
 
