@@ -127,8 +127,8 @@ def hop_budget(table, wide):
     names = {"frontend_cycles": "front end", "inference_cycles": "network", "other_cycles": "decision and the rest"}
     parts = milliseconds(table[list(names)]).rename(columns=names)
     fig, axes = canvas(wide, height=1.6)
-    labels = table.model.str.replace(r"^[^_]*_|_s\d+$", "", regex=True).str.replace("_ours", ", dense")
-    labels = labels.str.replace(r"_(?=[^_]+-\d+$)", ", ", regex=True)
+    labels = table.model.str.replace(r"^(own\d+_[0-9a-f]{4}|[^_]+)_|_s\d+$", "", regex=True)  # no task, no seed
+    labels = labels.str.replace("_ours", ", dense").str.replace(r"_(?=[^_]+-\d+$)", ", ", regex=True)
     labels = labels.where(~labels.duplicated(keep=False), labels + ", " + table.engine)
     stack(axes[0, 0], labels, parts, list(parts))
     for place, load in enumerate(table.cpu_load_percent):

@@ -80,8 +80,9 @@ def test_a_stream_without_keywords():
     assert found["keywords"] == 0 and np.isnan(found["frr"]) and found["false_alarms"] == 6
 
 
-def test_curves_and_the_choice_of_a_point():
-    points = streaming.curve(STREAM, TASK, SCORES, [1], HOP, (0.3, 0.45, 0.55, 0.85))
+def test_curves_and_the_choice_of_a_point(monkeypatch):
+    monkeypatch.setattr(streaming, "THRESHOLDS", (0.3, 0.45, 0.55, 0.85))
+    points = streaming.curve(STREAM, TASK, SCORES, [1], HOP)
     assert points.frr.tolist() == [0.25, 0.25, 0.5, 0.75] and points.smoothing_hops.unique() == [1]
     assert points.false_alarms.tolist() == [3, 2, 2, 0]
     assert streaming.choose(points, 0.25).threshold == 0.45
