@@ -12,7 +12,7 @@ import numpy as np
 from kwslib import augment, cache
 from kwslib.config import ConfigError, Settings, check
 from kwslib.material import recordings
-from kwslib.training import Experiment, Run, train
+from kwslib.training import Experiment, Run, make_variables, train
 
 _VERSION = 1  # raise it when the same settings give another bank
 _PREDICT = 500  # clips at a time
@@ -117,4 +117,5 @@ def fit(network, features: np.ndarray, labels: np.ndarray, tune: TuneConfig, cal
 
     rate = tf_keras.optimizers.schedules.CosineDecay(tune.learning_rate, steps(features, tune))
     network.compile(tf_keras.optimizers.Adam(rate), "categorical_crossentropy")
+    make_variables(network)
     network.fit(Bank(), epochs=tune.epochs, verbose=0, callbacks=list(callbacks), shuffle=False)

@@ -63,7 +63,6 @@ def to_tflite(model, fmt: str = "int8", calibration: np.ndarray | None = None) -
     which is quiet otherwise.
     """
     import tensorflow as tf
-    import tf_keras
 
     if fmt not in FORMATS:
         raise QuantizeError(f"fmt = {fmt!r}: allowed is {', '.join(map(repr, FORMATS))}")
@@ -80,10 +79,12 @@ def to_tflite(model, fmt: str = "int8", calibration: np.ndarray | None = None) -
         of_what = "a network trained quantization-aware" if aware else f"fmt {fmt!r}"
         raise QuantizeError(f"calibration data with {of_what}: nothing is calibrated there, leave it out")
     # With an open batch dimension a Reshape layer becomes SHAPE, STRIDED_SLICE, PACK and RESHAPE. The names end up
-    # in the file: fixed ones give the same bytes again.
-    start = tf_keras.Input(batch_shape=(1, *model.input_shape[1:]), name="features")
-    one_clip = tf_keras.Model(start, model(start), name="one_clip")
-    converter = tf.lite.TFLiteConverter.from_keras_model(one_clip)
+    # in the file: fixed ones give the same bytes again. From a function, as a model is first saved whole, in seconds.
+    one_clip = tf.Module(name="one_clip")
+    one_clip.weights = model.weights
+    features = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, "features")
+    predict = tf.function(lambda features: model(features, training=False)).get_concrete_function(features)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([predict], one_clip)
     if fmt != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if fmt == "float16":

@@ -128,6 +128,19 @@ def train_all(experiments: Sequence[Experiment], data: str, n_jobs: int = 2) -> 
     return [runs[number] for number in range(len(experiments))]
 
 
+def make_variables(network) -> None:
+    """Make the variables of a compiled network's optimizer, loss and metrics now.
+
+    Left to the first batch, Keras would trace the training step a second time, which takes seconds.
+    """
+    import tensorflow as tf
+
+    network.optimizer.build(network.trainable_variables)
+    outputs = tf.zeros((1, *network.output_shape[1:]))
+    network.compiled_loss.build(outputs)
+    network.compiled_metrics.build(outputs, outputs)
+
+
 def histories(runs: Sequence[Run]) -> pd.DataFrame:
     """The epochs of all runs one below the other, with dataset, task, model, training, seed and epoch (from 1)."""
     parts = []
@@ -148,6 +161,7 @@ def _fit(experiment: Experiment, material: Recordings, teacher):
     network = experiment.build()
     loss = tf_keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing)
     network.compile(_optimizer(config, epochs.batches), loss, metrics=["accuracy"])
+    make_variables(network)
     keeper = _keep_best(network, material.evaluation["validation"], config)
     batches = _sequence(epochs, teacher, config)
     network.fit(batches, epochs=config.epochs, verbose=0, callbacks=[keeper])
