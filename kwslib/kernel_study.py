@@ -102,7 +102,7 @@ def measured(model_file: str, sha256: str, kernels: Sequence[str], setting: str,
     facts, name = _facts(meta), Path(model_file).stem
     programs = [_program(tflite, kernel, name, facts["granularity"]) for kernel in kernels]
     task, front_end = TaskConfig.from_dict(meta["task"]), FeatureConfig.from_dict(meta["features"])
-    clips = material.recordings(data, task, front_end).evaluation["validation"][0]
+    clips = material.validation(data, task, front_end)[0]
     clips = clips[:: max(1, len(clips) // CLIPS[setting])][: CLIPS[setting]]
     expected = interpreters.run_tflm(tflite, clips)
     rows = []

@@ -53,16 +53,21 @@ def recordings(data: str, task: TaskConfig, front_end: FeatureConfig) -> Recordi
 
     if front_end.normalisation == "per_band" and not front_end.mean:
         front_end = features.fit_normalisation(front_end, clips[np.flatnonzero(~pool.synthetic)[::4]])
-    evaluation = {}
-    for split in ("validation", "testing"):
-        wave, rows = _loaded(dataset.select(index, task, split), front_end)
-        truth = np.array([task.labels.index(label) for label in rows.label])
-        evaluation[split] = (features.batch_features(wave, front_end)[..., None], truth)
+    evaluation = {split: _evaluation(index, task, front_end, split) for split in ("validation", "testing")}
     digest = hashlib.sha256()
     for part in (clips, labels, noise, *evaluation["validation"]):
         digest.update(np.ascontiguousarray(part))
     calibration = _calibration(training, front_end, CALIBRATION_PER_CLASS, task.seed)
     return Recordings(index.attrs["dataset"], pool, front_end, evaluation, calibration, digest.hexdigest())
+
+
+@functools.lru_cache(maxsize=2)
+def validation(data: str, task: TaskConfig, front_end: FeatureConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Validation features float32 [n, frames, bands, 1] and classes int [n], without loading what is trained on.
+
+    `front_end` has its normalisation settled. Raises what `dataset.load_index` raises.
+    """
+    return _evaluation(dataset.load_index(data, task, front_end), task, front_end, "validation")
 
 
 def calibration_features(
@@ -90,6 +95,13 @@ def sample_clips(data: str, task: TaskConfig, front_end: FeatureConfig, n_clips:
     rows = rows.iloc[np.lexsort((place, turn))[:n_clips]]
     clips, good = _loaded(rows, front_end)
     return features.batch_features(clips, front_end), good.label.tolist()
+
+
+def _evaluation(index, task, front_end, split):
+    """Features [n, frames, bands, 1] and classes [n] of the clips of a split."""
+    clips, rows = _loaded(dataset.select(index, task, split), front_end)
+    truth = np.array([task.labels.index(label) for label in rows.label])
+    return features.batch_features(clips, front_end)[..., None], truth
 
 
 def _calibration(training, front_end, per_class, seed, classes=()):

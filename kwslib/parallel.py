@@ -1,12 +1,14 @@
 """Run jobs side by side: in processes of this machine (joblib's loky), or on a Dask cluster.
 
-Each job has one thread, for TensorFlow too, and TensorFlow's start-up lines stay off the screen.
+Each job has one thread, for TensorFlow too, and TensorFlow's start-up lines stay off the screen. The processes wait a
+minute for the next call, as a new one needs seconds to import TensorFlow.
 `joblib.Parallel` itself is not used: with one of its loky workers dead it does not say which jobs are lost, with a
 dead Dask worker it waits for ever (joblib 1.6.0), and its idle processes keep a script from ending for minutes.
 """
 
 import functools
 import importlib.machinery
+import math
 import os
 import pickle
 import re
@@ -19,11 +21,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from kwslib.interpreters import captured_stderr
 
 JOBS_A_PROCESS = 30  # then it is replaced: each conversion of a model leaves some 80 MB behind in TensorFlow
+IDLE_SECONDS = 60  # that processes wait for the next call
 CONNECT_SECONDS = 20  # for a scheduler to answer, and for its first worker to come
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _ENVIRONMENT = dict.fromkeys(_THREADS, "1") | {"TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -31,6 +35,25 @@ _ENVIRONMENT = dict.fromkeys(_THREADS, "1") | {"TF_CPP_MIN_LOG_LEVEL": "3"}
 
 class ParallelError(RuntimeError):
     """Jobs could not run: no cluster, a missing package, or a process that died; the message says what to do."""
+
+
+def _surroundings() -> tuple:
+    """What a process inherits at its start."""
+    return os.getpid(), os.getcwd(), tuple(sys.path), tuple(sorted(os.environ.items()))
+
+
+@dataclass(eq=False)
+class _Pool:
+    """An executor, the jobs that it may still get, and whether all its processes live."""
+
+    executor: object
+    n_processes: float
+    jobs: float
+    whole: bool = True
+    surroundings: tuple = field(default_factory=_surroundings)
+
+
+_waiting = deque()  # a pool that waits for the next call, if any
 
 
 def run_parallel(function: Callable, arguments: Sequence[tuple], n_jobs: int) -> Iterator[tuple[int, object]]:
@@ -60,8 +83,7 @@ def outcomes(
     while together or alone:
         numbers, at_once = (together, len(jobs) if scheduler else max(1, n_jobs)) if together else (alone, 1)
         with _pool(min(at_once, len(numbers)), scheduler) as pool:
-            most = len(jobs) if scheduler else at_once * JOBS_A_PROCESS
-            for number, job in _run(pool, jobs, numbers, at_once, most):
+            for number, job in _run(pool, jobs, numbers, at_once):
                 error = _error(job)
                 if not _died(error):
                     yield number, None if error else job.result(), error
@@ -71,24 +93,25 @@ def outcomes(
                     yield number, None, ParallelError(f"its process died ({_reason(error)})")
 
 
-def _run(pool, jobs: list[bytes], numbers: deque, at_once: int, most: int) -> Iterator[tuple[int, object]]:
-    """Yield `(number, future)` as jobs end, `at_once` in the pool, `most` in all; stop when one of its processes died.
+def _run(pool: _Pool, jobs: list[bytes], numbers: deque, at_once: int) -> Iterator[tuple[int, object]]:
+    """Yield `(number, future)` as jobs end, `at_once` in the pool; stop when one of its processes died.
 
     No more than those are handed over: what is lost with a process is then what was running.
     """
-    running, whole = {}, True
-    while running or (numbers and whole and most):
-        while whole and numbers and most and len(running) < at_once:
-            number, most = numbers.popleft(), most - 1
+    running = {}
+    while running or (numbers and pool.whole and pool.jobs):
+        while pool.whole and numbers and pool.jobs and len(running) < at_once:
+            number = numbers.popleft()
+            pool.jobs -= 1
             try:
-                running[pool.submit(_call, jobs[number])] = number
+                running[pool.executor.submit(_call, jobs[number])] = number
             except RuntimeError as error:  # it died while nothing ran
                 if not running and not _died(error):
                     raise
                 numbers.appendleft(number)
-                whole = False
+                pool.whole = False
         ended = wait(running, return_when=FIRST_COMPLETED).done
-        whole = whole and not any(_broken(_error(job)) for job in ended)
+        pool.whole = pool.whole and not any(_broken(_error(job)) for job in ended)
         for job in ended:
             yield running.pop(job), job
 
@@ -132,20 +155,56 @@ def _reason(error: BaseException) -> str:
 
 @contextmanager
 def _pool(n_processes: int, scheduler: str | None):
-    """An executor; its processes end with the block, in the middle of their jobs if the block raises."""
+    """A pool; if the block raises, its processes end in the middle of their jobs, else they wait for the next call."""
     if scheduler:
         with _client(scheduler) as client:
-            yield client.get_executor(pure=False)
+            yield _Pool(client.get_executor(pure=False), math.inf, math.inf)
         return
-    from joblib.externals.loky import ProcessPoolExecutor
-
-    pool = ProcessPoolExecutor(n_processes, initializer=_prepare_process, initargs=(os.getpid(),), env=_ENVIRONMENT)
+    pool = _waiting_pool(n_processes) or _new_pool(n_processes)
     try:
         yield pool
     except BaseException:
-        pool.shutdown(kill_workers=True)
+        pool.executor.shutdown(kill_workers=True)
         raise
-    pool.shutdown()
+    if not (pool.whole and pool.jobs):
+        pool.executor.shutdown()
+        return
+    end_waiting()
+    _waiting.append(pool)
+    timer = threading.Timer(IDLE_SECONDS, end_waiting, (pool,))
+    timer.daemon = True
+    timer.start()
+
+
+def _waiting_pool(n_processes: int) -> _Pool | None:
+    """The pool that waits, if it is large enough and a new one would inherit the same; any other one ends."""
+    try:
+        pool = _waiting.pop()
+    except IndexError:
+        return None
+    if pool.n_processes >= n_processes and pool.surroundings == _surroundings():
+        return pool
+    pool.executor.shutdown()
+    return None
+
+
+def _new_pool(n_processes: int) -> _Pool:
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    options = {"initializer": _prepare_process, "initargs": (os.getpid(),), "env": _ENVIRONMENT}
+    return _Pool(ProcessPoolExecutor(n_processes, **options), n_processes, n_processes * JOBS_A_PROCESS)
+
+
+def end_waiting(pool: _Pool | None = None) -> None:
+    """End the processes that wait for the next call, or those of `pool` if it is the one that waits."""
+    try:
+        if pool:
+            _waiting.remove(pool)
+        else:
+            pool = _waiting.pop()
+    except (IndexError, ValueError):  # none waits, or another call took it
+        return
+    pool.executor.shutdown()
 
 
 def _client(scheduler: str):

@@ -35,7 +35,7 @@ def test_saved_models_are_those_of_the_tables():
     assert set(kernel_study.saved_models(RESULTS, ["tc_resnet_w2"]).model) == {"tc_resnet_w2"}
 
 
-def test_rows_come_with_costs_and_from_the_cache(speech_folder, few_words):
+def test_rows_come_with_costs_and_from_the_cache(speech_folder):
     models = kernel_study.saved_models(RESULTS, ["paper_cnn"])
     one = models[models.model_file == "paper6_paper_cnn_element-80_s0.tflite"]
     kernels = {"element": ("best", "element", "mixed"), "dense": ("plain",)}

@@ -58,6 +58,10 @@ def test_clips_that_cannot_be_read_are_counted_in_one_line(folder, capsys):
     clips = 16 + 10 * 3 + 2 * 6  # with those of `few_words`
     assert said[0].startswith(f"2 of {clips} clips cannot be read and are left out, the first: {first}: truncated")
     assert len(recorded.pool.clips) == len(recorded.pool.labels) == clips - 2
+    for alone, among in zip(
+        material.validation(str(folder), TASK, PAPER_FEATURES), recorded.evaluation["validation"], strict=True
+    ):
+        np.testing.assert_array_equal(alone, among)
     assert len(said) == 2 and str(first) in said[1]  # of the calibration
 
 

@@ -46,16 +46,24 @@ def workers_of(process):
     return {child for child in process.children() if "LokyProcess" in " ".join(child.cmdline())}
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def left():
-    """Function: worker processes that were started during this test and have not ended."""
+    """Function: worker processes that were started during this test and have not ended; none waits at its begin."""
+    parallel.end_waiting()
     before = workers_of(psutil.Process())
-    return lambda: workers_of(psutil.Process()) - before
+    yield lambda: workers_of(psutil.Process()) - before
+    parallel.end_waiting()
+
+
+def process():
+    return os.getpid()
 
 
 @pytest.mark.parametrize("n_jobs", [0, 1, 3])
 def test_every_result_comes_with_its_number(n_jobs, left):
     assert sorted(run_parallel(double, [(n,) for n in range(7)], n_jobs)) == [(n, 2 * n) for n in range(7)]
+    assert len(left()) == max(1, n_jobs)
+    parallel.end_waiting()
     assert not left()
     assert list(run_parallel(double, [], n_jobs)) == []
 
@@ -71,6 +79,32 @@ def test_processes_are_replaced_after_some_jobs(monkeypatch):
     ended = dict(run_parallel(lambda: (time.sleep(0.3), os.getpid())[1], [()] * 5, 1))
     assert sorted(ended) == [0, 1, 2, 3, 4]
     assert ended[0] == ended[1] and ended[2] == ended[3] and len(set(ended.values())) == 3
+
+
+def test_processes_wait_for_the_next_call_that_wants_the_same(monkeypatch, left):
+    one = dict(run_parallel(process, [()] * 2, 2))
+    assert set(dict(run_parallel(process, [()] * 3, 1)).values()) <= set(one.values()) and len(left()) == 2
+    monkeypatch.setenv("KWS_CACHE", "another")
+    assert not set(dict(run_parallel(process, [()], 1)).values()) & set(one.values()) and len(left()) == 1
+    monkeypatch.setattr(parallel, "IDLE_SECONDS", 0.1)
+    list(run_parallel(process, [()], 1))
+    ends = time.monotonic() + 20
+    while left():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+
+
+def test_a_process_that_is_killed_while_it_waits_is_no_loss(left):
+    (first,) = dict(run_parallel(process, [()], 1)).values()
+    psutil.Process(first).kill()
+    assert dict(run_parallel(process, [()], 1))[0] != first
+
+
+def test_waiting_processes_do_not_keep_a_script():
+    script = "from kwslib.parallel import run_parallel\nprint(list(run_parallel(pow, [(2, 3)], 1)))"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=PROJECT_FOLDER, capture_output=True, text=True, timeout=30, check=True)
+    assert (done.stdout, done.stderr) == ("[(0, 8)]\n", "")
 
 
 def test_an_error_comes_through_and_drops_the_rest(tmp_path, left):
