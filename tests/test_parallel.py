@@ -43,7 +43,13 @@ def look_around():
 
 
 def workers_of(process):
-    return {child for child in process.children() if "LokyProcess" in " ".join(child.cmdline())}
+    def works(child):
+        try:
+            return "LokyProcess" in " ".join(child.cmdline())
+        except psutil.Error:  # it ends just now
+            return False
+
+    return {child for child in process.children() if works(child)}
 
 
 @pytest.fixture(autouse=True)
