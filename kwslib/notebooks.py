@@ -1,6 +1,7 @@
 """Execute the numbered notebooks in order, each in a fresh kernel, with a progress line for each."""
 
 import os
+import re
 import time
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -130,10 +131,18 @@ def _execute(path: Path, target: Path) -> None:
         raise NotebookError(f"{path.name}: a cell ran longer than {TIMEOUT_SECONDS} s") from None
     except DeadKernelError:
         raise NotebookError(f"{path.name}: the kernel died; is there enough memory?") from None
-    for cell in notebook.cells:  # times of day would make every run differ
-        cell.metadata.pop("execution", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)  # times of day would make every run differ
+        if cell.cell_type == "code":
+            cell.outputs = [out for out in cell.outputs if not _is_progress(out)]
     with replacing(target) as temporary:
         nbformat.write(notebook, temporary)
+
+
+def _is_progress(output) -> bool:
+    """Whether an output is a progress bar: lines on stderr that each write over the one before."""
+    lines = output.text.splitlines() if output.get("name") == "stderr" else []
+    return bool(lines) and all(re.fullmatch(r".*\d+%\|.*\|.*", line) for line in lines if line.strip())
 
 
 def _patient_manager():

@@ -1,7 +1,7 @@
 """Run jobs side by side: in processes of this machine (joblib's loky), or on a Dask cluster.
 
-Each job has one thread, for TensorFlow too, and TensorFlow's start-up lines stay off the screen. The processes wait a
-minute for the next call, as a new one needs seconds to import TensorFlow.
+Each job has one thread, for TensorFlow too, and TensorFlow's start-up lines stay off the screen. The processes wait
+up to a minute for the next call, as a new one needs seconds to import TensorFlow.
 `joblib.Parallel` itself is not used: with one of its loky workers dead it does not say which jobs are lost, with a
 dead Dask worker it waits for ever (joblib 1.6.0), and its idle processes keep a script from ending for minutes.
 """

@@ -48,7 +48,7 @@ EFFORT = f"\nEFFORT = recipes.{SHORT}\n"
 FEW = {
     "02": EFFORT,
     "03": EFFORT + "LEVELS = (0.0, 0.5)",
-    "04": EFFORT + 'LEVELS = {"element": (0.0, 0.5), "group": (), "filter": (0.5,)}',
+    "04": EFFORT + 'LEVELS = {"element": (0.0, 0.5), "group": (0.5,), "filter": (0.5,)}',
     "05": EFFORT + 'FORMATS = ("float32", "int8", "int16x8")',
     "07": EFFORT + 'RUNGS, THIN_LEVELS = {"int8": ("plain", "best")}, (0.0, 0.9)\n'
     'OWN = {"element": ("skip", "element", "mixed"), "filter": ("best",)}',
@@ -144,7 +144,7 @@ def test_layers_without_a_name_are_called_the_same_each_time(network):
 def test_from_words_and_a_function_to_c(network, tmp_path, capsys):
     pytest.importorskip("tflite_micro", reason="the tflite-micro wheel exists for Linux on x86-64 only")
     task, label = recipes.task(WORDS), recipes.network(network)
-    effort = dataclasses.replace(SHORT, epochs=20, tune_epochs=4)
+    effort = dataclasses.replace(SHORT, epochs=40, tune_epochs=4)
     experiment = dataclasses.replace(recipes.experiment(label, task, effort, 0), teacher=None)
     run = training.train_all([experiment], "synthetic", n_jobs=1)[0]  # in a process that never saw the file
     assert run.history.val_accuracy.max() > 2 / 6

@@ -69,6 +69,19 @@ def test_notebooks_run_in_order_with_their_parameters(write, tmp_path, capsys):
     assert not any("execution" in cell.metadata for cell in nbformat.read(first, as_version=4).cells)
 
 
+def test_progress_is_for_those_who_wait_and_warnings_stay(write, tmp_path):
+    bar = "import tqdm, sys\nfor _ in tqdm.tqdm(range(3), 'speech'):\n    sys.stderr.flush()"
+    write("01_long.ipynb", bar, "import warnings; warnings.warn('too few')")
+    cells = nbformat.read(run(tmp_path)[0], as_version=4).cells
+    assert not cells[0].outputs and "too few" in cells[1].outputs[0].text
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_committed_notebooks_are_quiet(path):
+    outputs = [out for cell in nbformat.read(path, as_version=4).cells for out in cell.get("outputs", [])]
+    assert not [out for out in outputs if out.get("name") == "stderr" or out.output_type == "error"]
+
+
 def test_some_notebooks_by_their_numbers(write, tmp_path):
     write("01_first.ipynb", "raise ValueError('not asked for')")
     second = write("02_second.ipynb", "print('ran')")

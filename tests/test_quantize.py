@@ -4,6 +4,8 @@ import warnings
 
 import numpy as np
 import pytest
+import tensorflow as tf
+import tf_keras
 from format_models import in_format, wide_cnn
 from small_models import SHAPE, random_features, small_cnn, small_tflite
 
@@ -40,6 +42,30 @@ def test_int8_is_integer_throughout_and_per_channel():
     weights = [info.tensors[op.inputs[1]] for op in info.ops if "CONV" in op.name]
     assert [len(tensor.scales) for tensor in weights] == [8, 8, 8]
     assert all(set(tensor.zero_points) == {0} for tensor in weights)
+
+
+@pytest.mark.parametrize("fmt", quantize.FORMATS)
+def test_the_graph_is_that_of_the_model_saved_whole(fmt, monkeypatch):
+    """Conversion from a function is the fast way; the converter's own gives the same but longer names."""
+    model, calibration = small_cnn(), random_features(20) if fmt in quantize.CALIBRATED else None
+    fast = quantize.to_tflite(model, fmt, calibration)
+    start = tf_keras.Input(batch_shape=(1, *SHAPE))
+    whole = tf_keras.Model(start, model(start))
+    slow_way = tf.lite.TFLiteConverter.from_keras_model
+    monkeypatch.setattr(tf.lite.TFLiteConverter, "from_concrete_functions", lambda *_: slow_way(whole))
+    slow = quantize.to_tflite(model, fmt, calibration)
+    assert fast != slow and len(fast) < len(slow) and graph(fast) == graph(slow)
+
+
+def graph(tflite):
+    """Operators with their tensors: all that a file says but names and numbers."""
+    info, found = describe(tflite), []
+    for op in info.ops:
+        tensors = [info.tensors[number] for number in (*op.inputs, *op.outputs)]
+        found.append((op.name, op.inputs, op.outputs, op.activation, op.padding, op.stride, op.options))
+        found += [(t.shape, t.dtype, t.scales, t.zero_points, t.axis) for t in tensors]
+        found += [None if t.data is None else t.data.tobytes() for t in tensors]
+    return found
 
 
 def test_float32_holds_no_quantized_tensor():

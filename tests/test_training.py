@@ -55,6 +55,19 @@ def test_it_learns(small_run):
     assert small_run.dataset.startswith("small_speech (") and "files" in small_run.dataset
 
 
+@pytest.mark.parametrize("early", [True, False])
+def test_the_step_is_traced_once_where_its_variables_are_there(early, small_experiment):
+    network = small_experiment.build()
+    network.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+    if early:
+        training.make_variables(network)
+    traced, step = [], network.train_step
+    network.train_step = lambda batch: (traced.append(1), step(batch))[1]
+    x = np.zeros((8, *network.input_shape[1:]), np.float32)
+    network.fit(x, np.eye(6, dtype=np.float32)[[0] * 8], batch_size=4, verbose=0)
+    assert len(traced) == (1 if early else 2)
+
+
 def test_the_best_epoch_is_kept(small_run, material):
     history = small_run.history
     best = history[history.val_accuracy == history.val_accuracy.max()]
