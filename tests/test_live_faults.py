@@ -10,6 +10,7 @@ from kwslib import listen as listening
 from kwslib.restart import restart
 
 DMA2_STREAM7_CR, NVIC_ISER2, NVIC_ICER2, DMA2_STREAM7 = 0x400264B8, 0xE000E108, 0xE000E188, 1 << 6
+NVIC_ISPR1, USART1, RCC_CR_HSERDY = 0xE000E204, 1 << 5, 1 << 17
 UNUSED_RAM = 0x20040000
 FOR_EVER = b"\xfe\xe7"  # b .
 
@@ -127,6 +128,38 @@ def test_a_serial_port_that_is_blocked_costs_characters_but_no_sound_and_no_rese
     sums = statistics(board)
     assert sums["overruns"] == 0 and 500 < sums["dropped_characters"] < 4000
     assert detects_again(board, 2400)
+
+
+def test_an_interrupt_of_the_serial_port_too_many_overwrites_no_character(board):
+    """As a write to the port does on the chip, when it arrives after the handler's end."""
+
+    def again():
+        board.bus.write(NVIC_ISPR1, 4, USART1)
+        board.schedule(20e-6, again)  # some four a character
+
+    board.schedule(0.6, again)
+    board.run(seconds=1)
+    assert not [note for note in board.notes if "TXE" in note]
+    assert statistics(board)["dropped_characters"] == 0 and detects_again(board, 0)
+
+
+def test_without_its_crystal_the_board_says_so_and_keeps_the_time_of_the_sound(board):
+    rcc = board.peripheral("RCC")
+    put = rcc.put
+    rcc.put = lambda register, bits, high=True: (register, bits) == ("CR", RCC_CR_HSERDY) or put(register, bits, high)
+
+    def polled():  # else the emulator passes over the loop that waits for the crystal
+        if not text(board):
+            board.schedule(1e-6, polled)
+
+    polled()
+    board.run(seconds=1)
+    assert "error: no answer from HSE (25 MHz crystal); running on the internal oscillator\n" in text(board)
+    before = statistics(board)
+    board.run(seconds=1)
+    after = statistics(board)
+    assert abs(after["time_ms"] - before["time_ms"] - 1100) <= 32
+    assert after["overruns"] == 0 and after["hops"] == after["time_ms"] / 32 and detects_again(board, 0)
 
 
 def test_a_loop_that_hangs_is_reset_by_the_watchdog_and_begins_anew(board):

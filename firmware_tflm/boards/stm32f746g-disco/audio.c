@@ -134,6 +134,12 @@ bool audio_ready(void)
     return hops_filled != hops_read;
 }
 
+/* What the DMA wrote is read neither before what comes before this nor after what comes after it. */
+static void memory_barrier(void)
+{
+    __asm volatile("dmb" ::: "memory");
+}
+
 uint32_t audio_read(int16_t *samples)
 {
     uint32_t hop;
@@ -141,10 +147,12 @@ uint32_t audio_read(int16_t *samples)
         hop = hops_filled - 1;
         const bool first_is_filled_now = DMA2->S7NDTR > half_samples * MICROPHONES;
         const uint32_t *pairs = halves + (first_is_filled_now ? half_samples : 0);
+        memory_barrier();
         for (uint32_t n = 0; n < half_samples; n++) {
             const uint32_t pair = pairs[n];
             samples[n] = (int16_t)(((int16_t)pair + (int16_t)(pair >> 16)) >> 1);
         }
+        memory_barrier();
     } while (hops_filled - hop > 1);
     if (SAI2->BSR & SAI2_BSR_OVRUDR) { /* the DMA came too late, and samples are missing somewhere in a hop */
         SAI2->BCLRFR = SAI2_BCLRFR_OVRUDR;

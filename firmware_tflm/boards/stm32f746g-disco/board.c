@@ -84,7 +84,10 @@ void microseconds_start(void)
 {
     RCC->APB1ENR |= RCC_APB1ENR_TIM2EN;
     (void)RCC->APB1ENR; /* the clock needs two cycles before the first access */
-    TIM2->PSC = 2 * clock_read().apb1_hz / 1000000u - 1; /* timers run at twice the clock of a divided bus */
+    const clocks_t clocks = clock_read();
+    /* Timers run at twice the clock of a divided bus: RM0385 section 5.2. */
+    const uint32_t timer_hz = clocks.apb1_hz == clocks.core_hz ? clocks.apb1_hz : 2 * clocks.apb1_hz;
+    TIM2->PSC = timer_hz / 1000000u - 1;
     TIM2->EGR = TIM2_EGR_UG;
     TIM2->CNT = 0;
     TIM2->CR1 = TIM2_CR1_CEN;

@@ -6,7 +6,7 @@
 #define USART1_IRQ 37u
 #define END_OF_LINE 2u /* characters, for which there is room where a line is cut */
 
-static char ring[RING_BYTES];
+static volatile char ring[RING_BYTES];
 static volatile uint32_t written, sent; /* characters since start */
 static uint32_t dropped;
 static bool cut; /* this line lost a character, so the rest of it goes as well, up to its end */
@@ -71,7 +71,8 @@ uint32_t uart_dropped(void)
 void usart1_handler(void);
 void usart1_handler(void)
 {
-    if (sent != written) {
+    /* The write may come to the port after the handler's end, and so the handler once too often. */
+    if (sent != written && USART1->ISR & USART_ISR_TXE) {
         USART1->TDR = (uint8_t)ring[sent++ % RING_BYTES];
     }
     if (sent == written) {
