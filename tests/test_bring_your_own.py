@@ -197,5 +197,5 @@ def test_all_notebooks_by_parameters(network, tmp_path, monkeypatch):
     assert board.bit_exact.all() and set(board.kernel) >= {"plain", "best", "element"}
     assert set(board.granularity) == {"dense", "element", "filter"}
     assert set(tables["streaming"].model_file) <= {f"{name}.tflite" for name in models}
-    live = said(8, 24)
+    live = said(8, 25)
     assert "keywords: one, two, three, four" in live
